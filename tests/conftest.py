@@ -1,0 +1,33 @@
+"""What all tests share: a quiet TensorFlow, and where other people's test material lies (tests skip where it is absent)."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def shared():
+    """The folder with golden data and odd files that are not part of the project."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the material beside the checkout: {SHARED.name}/ is absent")
+    return SHARED
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def melody():
+    """Two seconds of a melody at 8 kHz: float32 samples of shape (16000,)."""
+    t = np.arange(16_000) / 8_000
+    notes = np.array([262, 330, 392, 523])[(t * 4).astype(int) % 4]
+    return (0.4 * np.sin(2 * np.pi * notes * t) + 0.1 * np.sin(4 * np.pi * notes * t)).astype("float32")

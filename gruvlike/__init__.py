@@ -21,7 +21,8 @@ module          what it is for
 ==============  ============================================================
 
 Classes, `recurrent_stack` and `load` are reachable here (`gruvlike.BlockDFT`); functions through their module
-(`gruvlike.audio.read`). Importing gruvlike takes milliseconds: Keras is imported on the first use of a name that needs it.
+(`gruvlike.audio.read`). Importing gruvlike takes milliseconds:
+Keras is imported on the first use of a name that needs it.
 """
 
 import importlib

@@ -21,7 +21,7 @@ def positive_int(name: str, value: Any, minimum: int = 1) -> int:
 
 
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf, open_low: bool = False) -> float:
-    """Returns `value` as a float, or raises if it is not a finite number in [low, high] ((low, high] when `open_low`)."""
+    """Returns `value` as a float, or raises if it is not a finite number in [low, high] (`open_low`: low itself excluded)."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not low <= value <= high or (open_low and value == low):
         bracket = "(" if open_low else "["
@@ -57,7 +57,7 @@ def mono(name: str, samples: Any) -> np.ndarray:
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a temporary name beside `path` that replaces `path` when the block ends well, and is removed when it does not.
+    """Yields a temporary name beside `path` that takes the place of `path` only when the block ends well.
 
     What stood under `path` is never damaged: the new file is complete before it takes the name.
     """

@@ -1,4 +1,4 @@
-"""What all tests share: a quiet TensorFlow, and where other people's test material lies (tests skip where it is absent)."""
+"""What all tests share: a quiet TensorFlow, and where other people's test material lies (absent: skip)."""
 
 import os
 from pathlib import Path

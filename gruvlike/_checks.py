@@ -21,7 +21,7 @@ def positive_int(name: str, value: Any, minimum: int = 1) -> int:
 
 
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf, open_low: bool = False) -> float:
-    """Returns `value` as a float, or raises if it is not a finite number in [low, high] (`open_low`: low itself excluded)."""
+    """Returns `value` as a float, or raises if it is not finite and in [low, high] (`open_low`: low excluded)."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not low <= value <= high or (open_low and value == low):
         bracket = "(" if open_low else "["

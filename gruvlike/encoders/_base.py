@@ -1,0 +1,339 @@
+"""The contract between samples and frames, kept in one place: subclasses only transform single frames."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import scipy.fft
+
+from gruvlike import _checks
+from gruvlike._layers import TwoWayLayer, finite, on_host
+
+PIECE_SIZE = 2**19  # samples that a stream encodes at once: tens of megabytes at most, whatever the representation
+
+
+class Encoder(TwoWayLayer):
+    """Turns samples into frames and frames into samples; the base class of all representations.
+
+    Frame t covers the samples from `t * hop` to `t * hop + frame_size`. A subclass passes the three sizes to this
+    constructor and writes two functions of single frames, in numpy style, with `xp` for either numpy or `keras.ops`
+    (both with `rfft`, `irfft` and `fft` as Keras has them, on pairs of real and imaginary parts):
+
+    - `analyze(pieces, xp)`: pieces of sound `(B, T, frame_size)` to frames `(B, T, features)`;
+    - `synthesize(frames, xp)`: frames to what each adds to the sound, `(B, T, frame_size)`.
+
+    Everything else is done here: cutting and overlap-add, numpy or tensors, batches, streams, checks, float32.
+    Numpy arrays give numpy arrays; tensors of the backend give tensors, in eager mode, compiled, or symbolically.
+
+    Args:
+        features: F, numbers in a frame.
+        frame_size: samples under one frame.
+        hop: samples from the start of a frame to the start of the next.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name`.
+
+    Attributes:
+        lap: samples that a frame shares with its successor, `frame_size - hop`: 0 for block encoders.
+        invertible: whether `decode(encode(x))` gives x back. If not, `decode` runs on the host only.
+
+    Example:
+        >>> import gruvlike as gl
+        >>> class Sides(gl.Encoder):
+        ...     def __init__(self, block_size, **kwargs):
+        ...         super().__init__(features=block_size, frame_size=block_size, hop=block_size, **kwargs)
+        ...         self.block_size = block_size
+        ...     def analyze(self, pieces, xp):
+        ...         return xp.flip(pieces, axis=-1)
+        ...     def synthesize(self, frames, xp):
+        ...         return xp.flip(frames, axis=-1)
+        >>> Sides(2).encode([1.0, 2.0, 3.0])
+        array([[2., 1.], [0., 3.]], dtype=float32)
+    """
+
+    invertible: bool = True
+
+    def __init__(self, *, features: int, frame_size: int, hop: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.features = _checks.positive_int("features", features)
+        self.frame_size = _checks.positive_int("frame_size", frame_size)
+        self.hop = _checks.positive_int("hop", hop)
+        if hop > frame_size:
+            raise ValueError(
+                f"`hop` must not exceed `frame_size`: samples between frames would be lost. "
+                f"Received: hop={hop}, frame_size={frame_size}."
+            )
+        self.lap = self.frame_size - self.hop
+        self.built = True
+
+    def analyze(self, pieces: Any, xp: Any) -> Any:
+        """Returns the frames (B, T, features) of pieces of sound (B, T, frame_size)."""
+        raise NotImplementedError(f"{type(self).__name__} must define `analyze(pieces, xp)`.")
+
+    def synthesize(self, frames: Any, xp: Any) -> Any:
+        """Returns what frames (B, T, features) add to the sound, (B, T, frame_size)."""
+        raise NotImplementedError(f"{type(self).__name__} must define `synthesize(frames, xp)`.")
+
+    def span(self, steps: int) -> int:
+        """Returns the number of samples under `steps` consecutive frames."""
+        return self.lap + steps * self.hop
+
+    def encode(self, samples: Any, padded: bool = True) -> Any:
+        """Returns the frames of a sound.
+
+        Args:
+            samples: `(S,)` or `(B, S)`, float in [-1, 1], or int16 PCM (which is divided by 32768). S > 0.
+            padded: True adds silence so that every sample survives: `lap` zeros in front, and zeros behind to
+                fill the last frame. False gives only the frames that lie wholly inside.
+
+        Returns:
+            Float32 frames `(T, F)` or `(B, T, F)`. Padded, T = ceil((S + lap) / hop); else the largest T with
+            `span(T) <= S`, which may be 0.
+
+        Raises:
+            ValueError: the samples are empty, of another rank or dtype, or (numpy only) not finite.
+
+        Example:
+            >>> import gruvlike as gl
+            >>> gl.BlockDFT(block_size=2).encode([1.0, 2.0, 3.0])
+            array([[ 3., -1.,  0.,  0.],
+                   [ 3.,  3.,  0.,  0.]], dtype=float32)
+        """
+        if isinstance(samples, keras.KerasTensor):
+            return self(samples, padded=padded)
+        xp = HOST if on_host(samples) else keras.ops
+        samples = _as_samples(samples, xp)
+        single = len(samples.shape) == 1
+        frames = self.analyze(self._cut(samples[None] if single else samples, padded, xp), xp)
+        return frames[0] if single else frames
+
+    def decode(self, frames: Any) -> Any:
+        """Returns the samples that are fully covered by a run of consecutive frames.
+
+        Args:
+            frames: `(T, F)` or `(B, T, F)`, T > 0.
+
+        Returns:
+            Float32 samples, `(T * hop - lap,)` or with a batch in front (none if that is negative). The first of
+            them lies `lap` samples after the start of the first frame. So `decode(encode(x))` starts with x, and
+            `decode(encode(x, padded=False))` starts with `x[lap:]`.
+
+        Raises:
+            ValueError: there are no frames, their rank or number of features is wrong, or (numpy only) they are
+                not finite.
+
+        Example:
+            >>> import gruvlike as gl
+            >>> encoder = gl.BlockDFT(block_size=2)
+            >>> encoder.decode(encoder.encode([1.0, 2.0, 3.0]))
+            array([1., 2., 3., 0.], dtype=float32)
+        """
+        if isinstance(frames, keras.KerasTensor):
+            return self(frames, reverse=True)
+        xp = HOST if on_host(frames) else keras.ops
+        frames = self._as_frames(frames, xp)
+        single = len(frames.shape) == 2
+        samples = self._rebuild(frames[None] if single else frames, xp)
+        return samples[0] if single else samples
+
+    def encode_stream(self, pieces: Iterable[Any], padded: bool = True) -> Iterator[np.ndarray]:
+        """Yields the frames of a sound that arrives in pieces, in constant memory.
+
+        Args:
+            pieces: numpy arrays `(S,)` or `(B, S)` of any lengths, that together are the sound.
+            padded: as in `encode`.
+
+        Yields:
+            Numpy frames `(T, F)` or `(B, T, F)`; joined, they are the frames of the whole sound.
+
+        Example:
+            >>> import gruvlike as gl
+            >>> pieces = [[0.1, 0.2, 0.3], [0.4], [0.5]]
+            >>> [frames.shape for frames in gl.TimeBlocks(2).encode_stream(pieces)]
+            [(1, 2), (1, 2), (1, 2)]
+        """
+        held, total, steps = None, 0, 0
+        for piece in _bounded(pieces):
+            if held is None:
+                held = np.zeros((*piece.shape[:-1], self.lap if padded else 0), "float32")
+            held = np.concatenate([held, piece], axis=-1)
+            total += piece.shape[-1]
+            count = max(0, (held.shape[-1] - self.lap) // self.hop)
+            if count:
+                yield self.encode(held[..., : self.span(count)], padded=False)
+                held = held[..., count * self.hop :]
+                steps += count
+        if held is None:
+            raise ValueError("A stream must hold samples. Received: no sample at all.")
+        missing = -(-(total + self.lap) // self.hop) - steps
+        if padded and missing:
+            behind = self.span(missing) - held.shape[-1]
+            yield self.encode(np.pad(held, [(0, 0)] * (held.ndim - 1) + [(0, behind)]), padded=False)
+
+    def decode_stream(self, pieces: Iterable[Any]) -> Iterator[np.ndarray]:
+        """Yields the samples of frames that arrive in pieces, joined without a seam, in constant memory.
+
+        Args:
+            pieces: numpy frames `(T, F)` or `(B, T, F)`, that together are consecutive frames.
+
+        Yields:
+            Numpy samples; joined, they are what `decode` gives for all the frames at once.
+
+        Example:
+            >>> import gruvlike as gl
+            >>> frames = gl.TimeBlocks(2).encode([0.5, 0.25, 0.125])
+            >>> list(gl.TimeBlocks(2).decode_stream([frames[:1], frames[1:]]))
+            [array([0.5 , 0.25], dtype=float32), array([0.125, 0.   ], dtype=float32)]
+        """
+        context = -(-self.lap // self.hop)
+        held, heard = None, 0
+        for piece in pieces:
+            piece = self._as_frames(piece, HOST)
+            held = piece if held is None else np.concatenate([held, piece], axis=-2)
+            samples = self.decode(held)
+            if samples.shape[-1] > heard:
+                yield samples[..., heard:]
+            held = held[..., max(0, held.shape[-2] - context) :, :]
+            heard = max(0, held.shape[-2] * self.hop - self.lap)
+
+    def call(self, inputs: Any, padded: bool = False, reverse: bool = False) -> Any:
+        """Returns `encode(inputs, padded)`, unpadded by default, or `decode(inputs)` if `reverse`."""
+        return self.decode(inputs) if reverse else self.encode(inputs, padded=padded)
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...], padded: bool = False, reverse: bool = False
+    ) -> tuple[int | None, ...]:
+        """Returns the shape that `call` gives; unknown sizes stay None."""
+        if reverse:
+            *batch, steps, _ = self._check_frames(input_shape)
+            return (*batch, None if steps is None else max(0, steps * self.hop - self.lap))
+        *batch, size = _check_samples(input_shape)
+        return (*batch, None if size is None else self._steps(size, padded), self.features)
+
+    def compute_output_spec(self, inputs: Any, padded: bool = False, reverse: bool = False) -> keras.KerasTensor:
+        """Returns the symbolic result of `call`."""
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape, padded, reverse), dtype="float32")
+
+    def _steps(self, size: Any, padded: bool) -> Any:
+        if padded:
+            return -(-(size + self.lap) // self.hop)
+        steps = (size - self.lap) // self.hop
+        # In a TensorFlow graph the length can be a tensor.
+        return max(0, steps) if isinstance(size, int) else keras.ops.maximum(steps, 0)
+
+    def _cut(self, samples: Any, padded: bool, xp: Any) -> Any:
+        """Cuts (B, S) into (B, T, frame_size) by joining shifted blocks of one hop: no gather, fast when compiled."""
+        batch, size = xp.shape(samples)
+        steps = self._steps(size, padded)
+        parts = -(-self.frame_size // self.hop)  # hops that touch a frame, the last of them perhaps in part
+        excess = parts * self.hop - self.frame_size
+        if padded:
+            samples = xp.pad(samples, ((0, 0), (self.lap, self.frame_size + excess)))
+        elif excess:
+            samples = xp.pad(samples, ((0, 0), (0, excess)))
+        blocks = (steps + parts - 1) if isinstance(size, int) else keras.ops.where(steps > 0, steps + parts - 1, 0)
+        if isinstance(size, int) and steps == 0:
+            return xp.zeros((batch, 0, self.frame_size), "float32")
+        blocks = xp.reshape(samples[:, : blocks * self.hop], (batch, blocks, self.hop))
+        if parts == 1:
+            return blocks
+        return xp.concatenate([blocks[:, i : i + steps] for i in range(parts)], axis=-1)[..., : self.frame_size]
+
+    def _rebuild(self, frames: Any, xp: Any) -> Any:
+        """Overlap-adds what the frames (B, T, F) give and keeps what is fully covered, (B, T * hop - lap)."""
+        pieces = self.synthesize(frames, xp)
+        batch, steps, _ = xp.shape(pieces)
+        parts = -(-self.frame_size // self.hop)
+        pieces = xp.pad(pieces, ((0, 0), (0, 0), (0, parts * self.hop - self.frame_size)))
+        total = 0
+        for i in range(parts):
+            hops = pieces[..., i * self.hop : (i + 1) * self.hop]
+            total = total + xp.pad(hops, ((0, 0), (i, parts - 1 - i), (0, 0)))
+        size = (steps + parts - 1) * self.hop
+        covered = steps * self.hop
+        return (
+            xp.reshape(total, (batch, size))[:, self.lap : covered] if parts > 1 else xp.reshape(total, (batch, size))
+        )
+
+    def _as_frames(self, frames: Any, xp: Any) -> Any:
+        if xp is HOST:
+            frames = np.asarray(frames)
+            if frames.dtype.kind not in "fiu":
+                raise ValueError(f"`frames` must be real numbers. Received: dtype={frames.dtype}.")
+            self._check_frames(frames.shape)
+            return finite("frames", frames.astype("float32", copy=False))
+        self._check_frames(frames.shape)
+        return keras.ops.cast(frames, "float32")
+
+    def _check_frames(self, shape: Any) -> tuple[int | None, ...]:
+        shape = tuple(shape)
+        if len(shape) not in (2, 3) or shape[-2] == 0:
+            raise ValueError(f"`frames` must have shape (T, F) or (B, T, F), T > 0. Received: shape={shape}.")
+        if shape[-1] != self.features:
+            raise ValueError(
+                f"{type(self).__name__} makes frames of {self.features} features. "
+                f"Received: frames with {shape[-1]} features, shape={shape}. Decode with the encoder that made them."
+            )
+        return shape
+
+
+class _Host:
+    """Numpy, with the Fourier transforms of `keras.ops` (pairs of real and imaginary parts) by scipy in float32."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    @staticmethod
+    def rfft(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        spectrum = scipy.fft.rfft(x)
+        return spectrum.real, spectrum.imag
+
+    @staticmethod
+    def irfft(x: tuple[np.ndarray, np.ndarray], fft_length: int) -> np.ndarray:
+        return scipy.fft.irfft(_complex(x), fft_length)
+
+    @staticmethod
+    def fft(x: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        spectrum = scipy.fft.fft(_complex(x))
+        return spectrum.real, spectrum.imag
+
+
+HOST = _Host()
+
+
+def _complex(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    spectrum = np.empty(pair[0].shape, "complex64")
+    spectrum.real, spectrum.imag = pair
+    return spectrum
+
+
+def _check_samples(shape: Any) -> tuple[int | None, ...]:
+    shape = tuple(shape)
+    if len(shape) not in (1, 2) or math.prod(n for n in shape if n is not None) == 0:
+        raise ValueError(f"`samples` must have shape (S,) or (B, S), S > 0. Received: shape={shape}.")
+    return shape
+
+
+def _as_samples(samples: Any, xp: Any) -> Any:
+    """Returns samples as float32, numpy or tensor, or raises."""
+    if xp is HOST:
+        samples = np.asarray(samples)
+    _check_samples(samples.shape)
+    dtype = keras.backend.standardize_dtype(samples.dtype)
+    if dtype != "int16" and "float" not in dtype:
+        raise ValueError(f"`samples` must be floats in [-1, 1] or int16 PCM. Received: dtype={dtype}.")
+    if xp is not HOST:
+        samples = keras.ops.cast(samples, "float32")
+    elif dtype != "int16":
+        return finite("samples", samples.astype("float32", copy=False))
+    else:
+        samples = samples.astype("float32")
+    return samples / 32768.0 if dtype == "int16" else samples
+
+
+def _bounded(pieces: Iterable[Any]) -> Iterator[np.ndarray]:
+    """Yields non-empty float32 pieces of at most PIECE_SIZE samples."""
+    for piece in pieces:
+        piece = np.asarray(piece)
+        for start in range(0, piece.shape[-1] if piece.ndim else 0, PIECE_SIZE):
+            yield _as_samples(piece[..., start : start + PIECE_SIZE], HOST)

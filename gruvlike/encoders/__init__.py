@@ -3,7 +3,44 @@
 Shapes: samples `(S,)` or `(B, S)`, frames `(T, F)` or `(B, T, F)`, all float32. `Encoder` states the contract.
 """
 
+from typing import Any
+
 from gruvlike.encoders._base import Encoder
 from gruvlike.encoders._blocks import BlockDFT, TimeBlocks
+from gruvlike.encoders._mdct import MDCT
+from gruvlike.encoders._spectra import STFT, HalfDFT
 
-__all__ = ["BlockDFT", "Encoder", "TimeBlocks"]
+__all__ = ["MDCT", "STFT", "BlockDFT", "Encoder", "HalfDFT", "TimeBlocks", "get"]
+
+_NAMES: dict[str, type[Encoder]] = {
+    "time_blocks": TimeBlocks,
+    "block_dft": BlockDFT,
+    "half_dft": HalfDFT,
+    "stft": STFT,
+    "mdct": MDCT,
+}
+
+
+def get(encoder: str | Encoder, **options: Any) -> Encoder:
+    """Returns the encoder of a name, for configuration files; an encoder is returned as it is.
+
+    Args:
+        encoder: "time_blocks", "block_dft", "half_dft", "stft", "mdct" or "log_spectrum"; or an `Encoder`.
+        **options: arguments of that encoder's class.
+
+    Raises:
+        ValueError: the name is unknown, or options come with an encoder that is already made.
+        TypeError: the encoder does not know an option.
+
+    Example:
+        >>> from gruvlike import encoders
+        >>> encoders.get("block_dft", block_size=4000).features
+        8000
+    """
+    if isinstance(encoder, Encoder):
+        if options:
+            raise ValueError(f"An encoder that is already made takes no options. Received: {options}.")
+        return encoder
+    if encoder not in _NAMES:
+        raise ValueError(f"`encoder` must be an Encoder or one of {', '.join(_NAMES)}. Received: encoder={encoder!r}.")
+    return _NAMES[encoder](**options)

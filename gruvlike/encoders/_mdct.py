@@ -1,0 +1,99 @@
+"""The modified discrete cosine transform: lapped, and yet N numbers for N samples."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import scipy.fft
+from scipy.signal import windows
+
+from gruvlike import _checks
+from gruvlike.encoders._base import Encoder
+
+LARGEST_MATRIX = 512  # up to this block size a matrix product is faster than a Fourier transform
+
+
+@keras.saving.register_keras_serializable(package="gruvlike")
+class MDCT(Encoder):
+    """The modified discrete cosine transform: frames of 2N samples overlap by half, and give N numbers each.
+
+    So it has no seams, as `STFT`, and no redundancy, as `HalfDFT`. The transform is orthonormal: the frames have the
+    energy of the sound. Frame t is, with the window w,
+    `X[k] = sqrt(2 / N) * sum(w[n] * x[t * N + n] * cos(pi / N * (n + (N + 1) / 2) * (k + 1 / 2)), n < 2 * N)`.
+
+    Args:
+        block_size: N, new samples in a frame; even.
+        window: "sine", "kbd" (Kaiser-Bessel derived, alpha 4, as in AAC: tones far apart leak less into each other)
+            or "vorbis" (in between).
+        **kwargs: arguments of `keras.layers.Layer`, such as `name`.
+
+    Raises:
+        ValueError: `block_size` is not a positive even integer, or the window is unknown.
+
+    Example:
+        >>> import gruvlike as gl
+        >>> encoder = gl.MDCT(block_size=256)
+        >>> encoder.features, encoder.hop, encoder.lap
+        (256, 256, 256)
+
+    References:
+        Princen, Johnson and Bradley, Subband/Transform Coding Using Filter Bank Designs Based on Time Domain
+        Aliasing Cancellation, ICASSP 1987.
+    """
+
+    def __init__(self, block_size: int, window: str = "sine", **kwargs: Any):
+        self.block_size = _checks.positive_int("block_size", block_size)
+        if block_size % 2:
+            raise ValueError(f"`block_size` must be even for the MDCT. Received: block_size={block_size}.")
+        super().__init__(features=block_size, frame_size=2 * block_size, hop=block_size, **kwargs)
+        self.window = _checks.choice("window", window, tuple(WINDOWS))
+        self._window = WINDOWS[window](2 * block_size).astype("float32")
+        self._dct = _matrix_dct if block_size <= LARGEST_MATRIX else _fast_dct
+
+    def analyze(self, pieces: Any, xp: Any) -> Any:
+        a, b, c, d = _quarters(xp.multiply(pieces, self._window))
+        return self._dct(xp.concatenate([-xp.flip(c, axis=-1) - d, a - xp.flip(b, axis=-1)], axis=-1), xp)
+
+    def synthesize(self, frames: Any, xp: Any) -> Any:
+        folded = self._dct(frames, xp)
+        first, second = folded[..., : self.block_size // 2], folded[..., self.block_size // 2 :]
+        pieces = [second, -xp.flip(second, axis=-1), -xp.flip(first, axis=-1), -first]
+        return xp.multiply(xp.concatenate(pieces, axis=-1), self._window)
+
+
+def _sine(size: int) -> np.ndarray:
+    return np.sin(np.pi / size * (np.arange(size) + 0.5))
+
+
+WINDOWS = {
+    "sine": _sine,
+    "kbd": lambda size: windows.kaiser_bessel_derived(size, beta=4 * np.pi),
+    "vorbis": lambda size: np.sin(np.pi / 2 * _sine(size) ** 2),
+}
+
+
+def _quarters(pieces: Any) -> list[Any]:
+    size = pieces.shape[-1] // 4
+    return [pieces[..., i * size : (i + 1) * size] for i in range(4)]
+
+
+def _matrix_dct(x: Any, xp: Any) -> Any:
+    """Returns the orthonormal DCT-IV of (..., N), its own inverse, by a product with its matrix."""
+    matrix = scipy.fft.dct(np.eye(x.shape[-1]), type=4, norm="ortho").astype("float32")
+    return xp.matmul(x, matrix)
+
+
+def _fast_dct(x: Any, xp: Any) -> Any:
+    """Returns the orthonormal DCT-IV of (..., N), its own inverse, by a complex Fourier transform of size N / 2."""
+    size = x.shape[-1]
+    angle = -np.pi / size * (np.arange(size // 2) + 0.125)
+    real, imag = x[..., ::2], xp.flip(x[..., 1::2], axis=-1)
+    real, imag = xp.fft(_turn(real, imag, angle, np.sqrt(2 / size), xp))
+    real, imag = _turn(real, imag, angle, 1.0, xp)
+    return xp.reshape(xp.stack([real, -xp.flip(imag, axis=-1)], axis=-1), (*xp.shape(x)[:-1], size))
+
+
+def _turn(real: Any, imag: Any, angle: np.ndarray, gain: float, xp: Any) -> tuple[Any, Any]:
+    """Multiplies complex numbers by `gain * exp(i * angle)`."""
+    cosine, sine = ((gain * part).astype("float32") for part in (np.cos(angle), np.sin(angle)))
+    return real * cosine - imag * sine, real * sine + imag * cosine

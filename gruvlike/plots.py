@@ -86,11 +86,11 @@ def spectrogram(samples: np.ndarray, sample_rate: int, ax: Axes | None = None) -
 def learning_curves(
     history: Mapping[str, Sequence[float]], baselines: Mapping[str, float] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Learning curves: every loss of a training run by epoch, beside the baselines that it has to beat.
+    """Learning curves: the training and validation loss by epoch, beside the baselines that they have to beat.
 
     Args:
-        history: Name -> one value an epoch, such as `model.fit(...).history`. Names that do not end in "loss" are
-            left out.
+        history: Name -> one value an epoch, such as `model.fit(...).history`. The losses relative to predicting the
+            mean are shown where there are any (an `AudioModel` reports them), else the plain ones.
         baselines: Name -> loss of a trivial predictor on the same windows, drawn as level lines.
         ax: Axes to draw on. None makes a figure.
 
@@ -107,20 +107,23 @@ def learning_curves(
         >>> [text.get_text() for text in axes.get_legend().get_texts()]
         ['training', 'validation', 'predicting the mean (1.00)']
     """
-    losses = {name: np.asarray(values, float) for name, values in history.items() if name.endswith("loss")}
+    prefix = "relative_" if "relative_loss" in history else ""
+    names = {f"{prefix}loss": ("training", _SEED), f"val_{prefix}loss": ("validation", _SONG)}
+    losses = {name: np.asarray(history[name], float) for name in names if name in history}
     if not any(values.size for values in losses.values()):
         raise ValueError(f"`history` must hold at least one epoch of a loss. Received: {dict(history)!r}.")
     ax = ax or _axes((8, 4.5))
-    known = {"loss": ("training", _SEED), "val_loss": ("validation", _SONG)}
     for name, values in losses.items():
-        label, color = known.get(name, (name.replace("_", " "), None))
-        ax.plot(np.arange(1, values.size + 1), values, label=label, color=color, marker=".", markersize=5)
-    if "val_loss" in losses and np.isfinite(losses["val_loss"]).any():
-        best = int(np.nanargmin(losses["val_loss"]))
-        ax.plot(best + 1, losses["val_loss"][best], "o", color=_SONG, markersize=8, fillstyle="none")
+        label, color = names[name]
+        mark = "." if values.size < 60 else None
+        ax.plot(np.arange(1, values.size + 1), values, label=label, color=color, marker=mark, markersize=5)
+    held_out = losses.get(f"val_{prefix}loss", np.zeros(0))
+    if np.isfinite(held_out).any():
+        best = int(np.nanargmin(held_out))
+        ax.plot(best + 1, held_out[best], "o", color=_SONG, markersize=8, fillstyle="none")
     for (name, value), style in zip((baselines or {}).items(), ("--", ":", "-.") * 10, strict=False):
         ax.axhline(value, color="0.45", linestyle=style, linewidth=1.2, label=f"{name} ({value:.2f})")
-    ax.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    ax.set(xlabel="epoch", ylabel="loss (1 = predicting the mean)" if prefix else "loss", ylim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False)
     ax.grid(alpha=0.25)

@@ -66,6 +66,12 @@ def test_learning_curves_mark_the_best_epoch_and_leave_out_other_series():
     assert axes.get_ylim()[1] < 2
 
 
+def test_learning_curves_prefer_relative_losses():
+    history = {"loss": [90.0], "relative_loss": [0.9], "val_loss": [80.0], "val_relative_loss": [0.8]}
+    axes = plots.learning_curves(history)
+    assert [line.get_ydata()[0] for line in axes.lines] == [0.9, 0.8, 0.8]
+
+
 @pytest.mark.parametrize("history", [{}, {"loss": []}, {"accuracy": [1.0]}])
 def test_no_loss_is_an_error(history):
     with pytest.raises(ValueError, match="`history` must hold"):

@@ -1,0 +1,98 @@
+"""What `gruvlike train` and the demo share: windows that fit the music, and training under a clock and a name."""
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from gruvlike._console import say
+from gruvlike.callbacks import TimeLimit
+
+_EPOCHS = 1_000_000  # more than any clock allows
+
+
+class Grid(NamedTuple):
+    """How windows are laid over the music: frames in a window, and samples from one window to the next."""
+
+    steps: int
+    hop: int
+
+
+def fit_grid(parts: tuple[Any, ...], encoder: Any, steps: int = 40, windows: int = 128) -> Grid:
+    """Chooses window sizes that fit the music: `steps` frames if all parts have a track that long, and about `windows`.
+
+    Short music gets shorter windows, and windows that overlap.
+
+    Raises:
+        ValueError: If a part is too short for windows of 4 steps.
+    """
+    least = min(max(len(track) for track in part) for part in parts)
+    frames = (least - (encoder.span(1) - encoder.hop)) // encoder.hop
+    if frames < 5:
+        needs, rate = encoder.span(5), parts[0].sample_rate
+        raise ValueError(
+            f"Training needs a track of at least {needs} samples ({needs / rate:.1f} s) on either side of the split. "
+            f"Received: {least} samples ({least / rate:.1f} s). Give more music, or use smaller blocks."
+        )
+    steps = min(steps, frames - 1)
+    total = sum(len(track) for track in parts[0]) // encoder.hop
+    return Grid(steps, min(max(total // windows, 1), steps) * encoder.hop)
+
+
+def train(
+    model: Any,
+    windows: Any,
+    validation: Any | None,
+    file: Path,
+    epochs: int | None = None,
+    minutes: float | None = None,
+) -> dict[str, list[float]]:
+    """Trains `model` and keeps the newest state in `file`: after every epoch, at the end, and at Ctrl-C.
+
+    Returns:
+        The history: name -> one value an epoch.
+
+    Raises:
+        KeyboardInterrupt: With a message that says what was saved.
+    """
+    callbacks = [keras.callbacks.ModelCheckpoint(str(file)), Progress(minutes)]
+    if minutes:
+        callbacks.append(TimeLimit(minutes))
+    try:
+        history = model.fit(
+            windows, validation_data=validation, epochs=epochs or _EPOCHS, callbacks=callbacks, verbose=0
+        ).history
+    except KeyboardInterrupt:
+        model.save(file)
+        raise KeyboardInterrupt(f"The model as trained so far is in {file}.") from None
+    return history
+
+
+class Progress(keras.callbacks.Callback):
+    """One line an epoch, but at most one in five seconds: the losses over that of predicting the mean, and the time."""
+
+    def __init__(self, minutes: float | None):
+        super().__init__()
+        self.minutes = minutes
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._start = self._last = time.monotonic()
+        self._said = None
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._line = (epoch + 1, dict(logs or {}))
+        if time.monotonic() - self._last >= 5 or epoch == 0:
+            self._say()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        if getattr(self, "_line", None) and self._said != self._line[0]:
+            self._say()
+
+    def _say(self) -> None:
+        epoch, logs = self._line
+        self._last, self._said = time.monotonic(), epoch
+        of = f" of {60 * self.minutes:.0f}" if self.minutes else ""
+        losses = (("training", "relative_loss"), ("validation", "val_relative_loss"))
+        text = "  ".join(f"{word} loss {logs[name]:.3f}" for word, name in losses if name in logs)
+        say(f"epoch {epoch:4d}  {self._last - self._start:4.0f}{of} s  {text}")

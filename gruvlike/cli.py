@@ -1,0 +1,334 @@
+"""The command line, `gruvlike prepare | train | generate | measure | info`: thin over the public API.
+
+A user's error ends with exit code 2 and one line, Ctrl-C with 130. Keras is imported where it is needed.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gruvlike as gl
+from gruvlike._console import clock, run, say
+
+# What takes `block_size`; the encoders with other sizes are for scripts.
+_ENCODERS = {"block_dft": "BlockDFT", "half_dft": "HalfDFT", "mdct": "MDCT", "time_blocks": "TimeBlocks"}
+_NORMALIZERS = {
+    "standardizer": "Standardizer",
+    "global_scale": "GlobalScale",
+    "min_max": "MinMax",
+    "identity": "Identity",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: The words after `gruvlike`. None takes those of the process.
+
+    Returns:
+        The exit code: 0, 2 for an error of the user's, 130 after Ctrl-C.
+
+    Example:
+        >>> from gruvlike import cli
+        >>> cli.main(["info", "no_such_file.keras"])
+        2
+    """
+    options = _parser().parse_args(arguments)
+    return run(lambda: options.command(options), options.interrupted)
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    file = _target(options.file, options.overwrite)
+    high_pass_hz = options.high_pass_hz or None
+    corpus = gl.Corpus.build(
+        options.music, file, sample_rate=options.sample_rate, high_pass_hz=high_pass_hz, strict=options.strict
+    )
+    say(f"{file}: {len(corpus)} tracks, {clock(corpus.seconds)}, {corpus.sample_rate} Hz")
+
+
+def _train(options: argparse.Namespace) -> None:
+    file = _target(options.model, options.overwrite, suffix=".keras")
+    corpus = gl.Corpus(options.corpus)
+    import keras
+
+    from gruvlike import _training
+
+    keras.utils.set_random_seed(options.random_seed)
+    train, validation = corpus.split(validation=options.validation) if options.validation else (corpus, None)
+    encoder = getattr(gl, _ENCODERS[options.encoder])(block_size=options.block_size or round(corpus.sample_rate / 4))
+    model = _model(options, train, encoder)
+    sizes = {"steps": options.steps, "batch_size": options.batch_size, "hop": options.hop}
+    held_out = validation and validation.windows(encoder, **sizes, shuffle=False, offset=0)
+    windows = train.windows(encoder, **sizes, random_seed=options.random_seed)
+    say(f"{model.count_params():,} parameters, {len(windows)} batches an epoch")
+    if held_out:
+        repeat = model.baselines(held_out)["repeat"]
+        say(f"validation loss to beat: predicting the mean 1.000, repeating the last frame {repeat:.3f}")
+    epochs = options.epochs or (None if options.minutes else 50)
+    _training.train(model, windows, held_out, file, epochs, options.minutes)
+    say(f"model: {file}")
+
+
+def _model(options: argparse.Namespace, train: Any, encoder: Any) -> Any:
+    normalizer = getattr(gl, _NORMALIZERS[options.normalizer])().fit(train, encoder)
+    stack = gl.recurrent_stack(
+        encoder.features,
+        cell=options.cell,
+        units=options.units or (1024,),
+        projection=(1024 if options.units is None else None)
+        if options.projection is None
+        else options.projection or None,
+        dropout=options.dropout,
+        input_dropout=options.input_dropout,
+        input_noise=options.input_noise,
+        random_seed=options.random_seed,
+    )
+    model = gl.AudioModel(encoder, normalizer, stack, sample_rate=train.sample_rate, high_pass_hz=train.high_pass_hz)
+    model.compile(options.optimizer)
+    if options.learning_rate:
+        model.optimizer.learning_rate = options.learning_rate
+    return model
+
+
+def _generate(options: argparse.Namespace) -> None:
+    file = Path(options.song)
+    names = [file] if options.clips == 1 else [file.with_stem(f"{file.stem}-{k + 1}") for k in range(options.clips)]
+    names = [_target(name, options.overwrite) for name in names]
+    for path in (options.model, options.seed):
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    generator = gl.Generator(gl.load(options.model))
+    songs = generator.extend(
+        options.seed,
+        seconds=options.seconds,
+        history=options.history,
+        include_seed=options.include_seed,
+        clips=options.clips,
+    )
+    for name, song in zip(names, songs.reshape(len(names), -1), strict=True):
+        gl.audio.write(name, song, generator.sample_rate)
+        say(f"{name}: {song.size / generator.sample_rate:.1f} s at {generator.sample_rate} Hz")
+
+
+def _measure(options: argparse.Namespace) -> None:
+    say(str(gl.metrics.report(options.song, options.reference, hop=options.hop)))
+
+
+def _info(options: argparse.Namespace) -> None:
+    path = Path(options.file)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    with open(path, "rb") as file:
+        is_corpus = file.read(4) == b"\x89HDF"
+    rows = _corpus_rows(gl.Corpus(path)) if is_corpus else _model_rows(gl.load(path))
+    for name, value in [("file", path), ("bytes", f"{path.stat().st_size:,}"), *rows]:
+        say(f"{name:<16}{value}")
+
+
+def _corpus_rows(corpus: Any) -> list[tuple[str, Any]]:
+    import h5py
+
+    with h5py.File(corpus.file) as file:
+        version = file.attrs.get("format_version", "unknown")
+    return [
+        ("what", f"corpus, format {version}"),
+        ("tracks", len(corpus)),
+        ("length", f"{clock(corpus.seconds)} ({corpus.seconds:.1f} s)"),
+        ("sample rate", f"{corpus.sample_rate} Hz"),
+        ("high-pass", f"{corpus.high_pass_hz} Hz" if corpus.high_pass_hz else "none"),
+        *[("", f"{clock(track.seconds):>8}  peak {track.peak:.2f}  {track.name!r}") for track in corpus],
+    ]
+
+
+def _model_rows(model: Any) -> list[tuple[str, Any]]:
+    encoder, rate = model.encoder, model.sample_rate
+    sizes = ", ".join(f"{k}={v}" for k, v in encoder.get_config().items() if isinstance(v, int | str) and k != "name")
+    layers = " > ".join(
+        f"{type(layer).__name__}({layer.units})" for layer in model.stack.layers if hasattr(layer, "units")
+    )
+    return [
+        ("what", f"model, format {model.get_config()['format_version']}"),
+        ("sample rate", f"{rate} Hz"),
+        ("high-pass", f"{model.high_pass_hz} Hz" if model.high_pass_hz else "none"),
+        ("encoder", f"{type(encoder).__name__}({sizes})"),
+        ("frame", f"{encoder.features} numbers for {encoder.hop} samples ({1000 * encoder.hop / rate:.1f} ms)"),
+        ("normalizer", type(model.normalizer).__name__),
+        ("layers", layers),
+        ("parameters", f"{model.stack.count_params():,}"),
+    ]
+
+
+def _target(path: str | Path, overwrite: bool, suffix: str | None = None) -> Path:
+    """Returns `path` if it may be written, before hours are spent on what goes into it."""
+    path = Path(path)
+    if suffix and path.suffix != suffix:
+        raise ValueError(f"The name must end in {suffix!r}. Received: {str(path)!r}.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name!r} in. Make it first.")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{str(path)!r} exists. Give another name, or --overwrite.")
+    return path
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gruvlike",
+        description="Music with recurrent networks, block by block.",
+        epilog="Example: gruvlike prepare music/ music.h5 && gruvlike train music.h5 run.keras --minutes 10 && "
+        "gruvlike generate run.keras seed.wav song.wav",
+    )
+    parser.add_argument("--version", action="version", version=f"gruvlike {gl.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for add in (_add_prepare, _add_train, _add_generate, _add_measure, _add_info):
+        add(commands)
+    return parser
+
+
+def _command(
+    commands: Any, run: Any, help: str, example: str, interrupted: str = "Nothing was written."
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        run.__name__.strip("_"),
+        help=help,
+        description=f"{help[0].upper()}{help[1:]}.",
+        epilog=f"Example: gruvlike {example}",
+        formatter_class=_Formatter,
+    )
+    parser.set_defaults(command=run, interrupted=interrupted)
+    return parser
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but not where there is none to speak of."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+def _add_prepare(commands: Any) -> None:
+    parser = _command(
+        commands,
+        _prepare,
+        "turn a folder of music into a corpus, one HDF5 file",
+        "prepare music/ music.h5 --sample-rate 16000",
+        "The corpus file is as it was; the same command goes on from here.",
+    )
+    parser.add_argument("music", help="folder of music, or one file")
+    parser.add_argument("file", help="corpus to write, such as music.h5")
+    parser.add_argument(
+        "--sample-rate", type=int, default=44_100, metavar="HZ", help="of the corpus; the paper's is 44100"
+    )
+    parser.add_argument(
+        "--high-pass-hz", type=float, default=20.0, metavar="HZ", help="removes what is below; 0 keeps it"
+    )
+    parser.add_argument("--strict", action="store_true", help="stop at the first file that cannot be used")
+    _add_overwrite(parser, "replace an existing corpus; tracks that have not changed are taken over from it")
+
+
+def _add_train(commands: Any) -> None:
+    parser = _command(
+        commands,
+        _train,
+        "train a model on a corpus",
+        "train music.h5 run.keras --block-size 4000 --units 300,300,300 --minutes 10",
+        "Training had not begun; no model was written.",
+    )
+    add = parser.add_argument
+    add("corpus", help="file that `gruvlike prepare` wrote")
+    add("model", help="model to write, such as run.keras: after every epoch, and at Ctrl-C")
+    add("--encoder", choices=sorted(_ENCODERS), default="block_dft", help="what a frame is; the paper's is block_dft")
+    add("--block-size", type=int, metavar="N", help="samples in a block (default: a quarter of a second, as in 2015)")
+    add(
+        "--normalizer",
+        choices=sorted(_NORMALIZERS),
+        default="standardizer",
+        help="scaling; the paper's is standardizer",
+    )
+    add("--steps", type=int, default=40, metavar="T", help="frames in a window, as in the paper")
+    add("--hop", type=int, metavar="SAMPLES", help="from one window to the next (default: no overlap)")
+    add("--batch-size", type=int, default=5, metavar="B", help="windows in a step of training, as in 2015")
+    add("--cell", choices=("lstm", "gru"), default="lstm", help="kind of recurrent layer")
+    add("--units", type=widths, metavar="W,W", help="widths of the recurrent layers (default: 1024, as in 2015)")
+    add("--projection", type=int, metavar="W", help="linear layer in front; 0 for none (default: 1024 without --units)")
+    add("--dropout", type=float, default=0.0, metavar="SHARE", help="after each recurrent layer")
+    add("--input-dropout", type=float, default=0.0, metavar="SHARE", help="of the numbers of a frame")
+    add("--input-noise", type=float, default=0.0, metavar="STD", help="Gaussian noise on the frame")
+    add("--optimizer", default="rmsprop", help="name of a Keras optimizer; the paper's is rmsprop")
+    add("--learning-rate", type=float, metavar="RATE", help="(default: the optimizer's)")
+    add("--epochs", type=int, help="times through the music (default: 50, or as many as --minutes allow)")
+    add("--minutes", type=float, help="train at most this long")
+    add("--validation", type=float, default=0.1, metavar="SHARE", help="of the music held out; 0 for none")
+    add("--random-seed", type=int, default=0, metavar="K", help="makes the run repeatable")
+    _add_overwrite(parser, "replace an existing model")
+
+
+def _add_generate(commands: Any) -> None:
+    parser = _command(
+        commands,
+        _generate,
+        "continue a seed, the opening bars, into a song",
+        "generate run.keras seed.wav song.wav --seconds 30 --include-seed",
+    )
+    add = parser.add_argument
+    add("model", help="file that `gruvlike train` wrote")
+    add("seed", help="audio file to continue, any format and sample rate")
+    add("song", help="audio file to write, such as song.wav")
+    add("--seconds", type=float, default=30.0, help="length of the song")
+    add("--include-seed", action="store_true", help="put the seed before the song")
+    add(
+        "--history",
+        type=_history,
+        default="carry",
+        metavar="carry|full|K",
+        help="what a frame is predicted from: the carried state, the whole past again (as in 2015: the same song, "
+        "slowly), or the last K frames",
+    )
+    add("--clips", type=int, default=1, metavar="K", help="songs to make at once: song-1.wav, song-2.wav, ...")
+    _add_overwrite(parser, "replace an existing song")
+
+
+def _add_measure(commands: Any) -> None:
+    parser = _command(
+        commands, _measure, "measure a song against real music", "measure song.wav --reference music/ --hop 4000"
+    )
+    parser.add_argument("song", help="audio file")
+    parser.add_argument("--reference", required=True, help="music to compare with: a file, a folder or a corpus")
+    parser.add_argument("--hop", type=int, required=True, metavar="SAMPLES", help="block size of the model")
+
+
+def _add_info(commands: Any) -> None:
+    parser = _command(commands, _info, "say what a corpus or a model holds", "info run.keras")
+    parser.add_argument("file", help="corpus or model")
+
+
+def _add_overwrite(parser: argparse.ArgumentParser, help: str) -> None:
+    parser.add_argument("--overwrite", action="store_true", help=help)
+
+
+def widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(width) for width in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"widths are integers with commas, such as 300,300,300, not {text!r}"
+        ) from None
+
+
+def _history(text: str) -> str | int:
+    if text in ("carry", "full"):
+        return text
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"carry, full or a number of frames, not {text!r}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

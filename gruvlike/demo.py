@@ -1,0 +1,159 @@
+"""The demo, `make demo`: from music, or a tune that it composes, to a song and its pictures, in some minutes."""
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gruvlike as gl
+from gruvlike._console import clock, run, say
+from gruvlike.cli import widths
+
+_SAMPLE_RATE = 16_000
+_STEPS, _BATCH_SIZE = 40, 32
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the demo.
+
+    Args:
+        arguments: The words after `python -m gruvlike.demo`. None takes those of the process.
+
+    Returns:
+        The exit code: 0, 2 for an error of the user's, 130 after Ctrl-C.
+
+    Example:
+        >>> from gruvlike import demo
+        >>> demo.main(["--music", "no_such_folder"])
+        2
+    """
+    options = _parser().parse_args(arguments)
+    return run(lambda: _demo(options), "What was made so far stays where it is.")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    if options.music and not Path(options.music).exists():
+        raise FileNotFoundError(f"There is no music {options.music!r}.")
+    folder = _new_folder(options.out)
+    corpus = _corpus(options.music, folder)
+    # At least some seconds of short music must be held out, or there is nothing to judge by.
+    train, validation = corpus.split(validation=min(max(0.1, 12 / corpus.seconds), 0.3))
+    model, history, baselines = _train(options, folder, train, validation)
+    seed, song = _generate(options, folder, model, validation)
+    _draw(folder, model.sample_rate, seed, song, history, baselines)
+    _report(folder, seed, song, history, baselines)
+
+
+def _corpus(music: str | None, folder: Path) -> Any:
+    if music is None:
+        say("Composing a tune of one minute ...")
+        music = folder / "tune.wav"
+        gl.audio.write(music, gl.tune.compose(60, _SAMPLE_RATE), _SAMPLE_RATE)
+    start = time.monotonic()
+    corpus = gl.Corpus.build(music, folder / "corpus.h5", sample_rate=_SAMPLE_RATE)
+    tracks = f"{len(corpus)} track{'s' * (len(corpus) > 1)}"
+    say(f"Corpus: {tracks}, {clock(corpus.seconds)} at {_SAMPLE_RATE} Hz, read in {time.monotonic() - start:.1f} s.")
+    return corpus
+
+
+def _train(options: argparse.Namespace, folder: Path, train: Any, validation: Any) -> tuple[Any, dict, dict]:
+    import keras
+
+    from gruvlike import _training
+
+    keras.utils.set_random_seed(0)
+    encoder = gl.BlockDFT(block_size=options.block_size)
+    grid = _training.fit_grid((train, validation), encoder, steps=_STEPS)
+    normalizer = gl.Standardizer().fit(train, encoder)
+    stack = gl.recurrent_stack(encoder.features, units=options.units, random_seed=0)
+    model = gl.AudioModel(encoder, normalizer, stack, train.sample_rate, train.high_pass_hz)
+    model.compile("adam")
+
+    sizes = {"steps": grid.steps, "hop": grid.hop, "batch_size": _BATCH_SIZE}
+    windows = train.windows(encoder, **sizes)
+    held_out = validation.windows(encoder, **sizes, shuffle=False, offset=0)
+    rate = train.sample_rate
+    say(
+        f"Windows of {grid.steps} blocks of {options.block_size} samples ({grid.steps * encoder.hop / rate:.1f} s), "
+        f"one every {grid.hop / rate:.1f} s: {len(windows)} batches an epoch. {stack.count_params():,} parameters."
+    )
+    baselines = {"predicting the mean": 1.0, "repeating the last frame": model.baselines(held_out)["repeat"]}
+    say("Validation loss to beat: " + ", ".join(f"{name} {loss:.3f}" for name, loss in baselines.items()) + ".")
+    history = _training.train(model, windows, held_out, folder / "run.keras", minutes=options.minutes)
+    return model, history, baselines
+
+
+def _generate(options: argparse.Namespace, folder: Path, model: Any, validation: Any) -> tuple[np.ndarray, np.ndarray]:
+    longest = max(track.seconds for track in validation)
+    seed = validation.excerpt(seconds=min(10, longest), random_seed=0)
+    # The file that was saved makes the song: nothing else is needed to go on.
+    generator = gl.Generator(gl.load(folder / "run.keras"))
+    seconds = options.seconds or (30 if options.music else 10)
+    start = time.monotonic()
+    song = generator.extend(seed, seconds=seconds)
+    say(f"Generated {seconds:g} s in {time.monotonic() - start:.1f} s, compilation included.")
+    gl.audio.write(folder / "seed.wav", seed, model.sample_rate)
+    gl.audio.write(folder / "song.wav", song, model.sample_rate)
+    return seed, song
+
+
+def _draw(folder: Path, rate: int, seed: np.ndarray, song: np.ndarray, history: dict, baselines: dict) -> None:
+    gl.plots.learning_curves(history, baselines).figure.savefig(folder / "learning_curve.png")
+    gl.plots.seed_and_song(seed, song, rate).savefig(folder / "seed_and_song.png")
+
+
+def _report(folder: Path, seed: np.ndarray, song: np.ndarray, history: dict, baselines: dict) -> None:
+    losses = {
+        "training": history["relative_loss"][-1],
+        "validation": history["val_relative_loss"][-1],
+        **baselines,
+    }
+    say("Loss: " + ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items()) + ".")
+    share = 100 * _rms(song) / _rms(seed)
+    say(f"The song's level (RMS) is {share:.0f} % of the seed's.")
+    if share < 50:
+        say("It fades: plain regression predicts the average of what may come, and averages are quiet.")
+    say(
+        f"In {folder}/: song.wav (seed.wav goes before it), learning_curve.png, seed_and_song.png, "
+        "run.keras (the model), corpus.h5."
+    )
+
+
+def _rms(samples: np.ndarray) -> float:
+    return max(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))), 1e-9)
+
+
+def _new_folder(name: str) -> Path:
+    """Makes the folder, or name-2, name-3, ...: what an earlier run left is never touched."""
+    folder, number = Path(name), 1
+    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        number += 1
+        folder = Path(f"{name.rstrip('/')}-{number}")
+    folder.mkdir(parents=True, exist_ok=True)
+    if number > 1:
+        say(f"{name} holds something already; this run goes to {folder}.")
+    return folder
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m gruvlike.demo",
+        description="From music to a song in some minutes. Nothing that exists is overwritten.",
+        epilog="Example: python -m gruvlike.demo --music music/ --minutes 10 --units 300,300,300 --block-size 4000",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--music", help="folder of music or one file; without it, a tune is composed")
+    add("--minutes", type=float, default=2.0, help="time to train")
+    add("--units", type=widths, default=(256,), metavar="W,W", help="widths of the recurrent layers")
+    add("--block-size", type=int, default=1000, metavar="N", help="samples in a block, at 16 kHz")
+    add("--seconds", type=float, help="length of the song (30 with --music, else 10)")
+    add("--out", default="demo", help="folder to make")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,142 @@
+"""Songs from a network of 2015: the frames that it made then, and a model of today that makes the same sound."""
+
+import keras
+import numpy as np
+
+from gruvlike._checks import choice, positive_int
+from gruvlike.encoders import BlockDFT, TimeBlocks
+from gruvlike.gruv2015._data import FULL_SCALE
+from gruvlike.models import AudioModel
+from gruvlike.normalizers import Standardizer
+
+
+def generate(
+    network: keras.Model, seed: np.ndarray, steps: int, mean: np.ndarray, std: np.ndarray, *, history: str = "carry"
+) -> np.ndarray:
+    """Continues a seed as 2015 did: its T frames come back as predicted, then each prediction is the next input.
+
+    The song proper is the last `steps` frames; the T - 1 before them are the network's reconstruction of the seed.
+
+    Args:
+        network: A network made by `network` or `load_network`.
+        seed: Standardized frames of shape (1, T, F) or (T, F): one window of `Prepared.x`.
+        steps: New frames.
+        mean: Statistics of shape (F,), as `prepare` returns them.
+        std: The same.
+        history: "carry" keeps the state between steps: linear time. "full" feeds the whole past again at every step,
+            as the program of 2015 did: quadratic time, the same result.
+
+    Returns:
+        Un-standardized float32 frames of shape (T + steps - 1, F), for `to_samples`.
+
+    Raises:
+        ValueError: If shapes do not fit the network, `steps` is no positive integer, `history` is unknown, or the
+            state of a layer cannot be carried.
+
+    Example:
+        >>> from gruvlike import gruv2015
+        >>> model = gruv2015.network(features=8, hidden=4, random_seed=0)
+        >>> seed = np.random.default_rng(0).normal(size=(1, 6, 8))
+        >>> frames = gruv2015.generate(model, seed, steps=10, mean=np.zeros(8), std=np.ones(8))
+        >>> frames.shape, gruv2015.to_samples(frames[-10:]).shape
+        ((15, 8), (40,))
+    """
+    steps = positive_int("steps", steps)
+    run = {"carry": _carry, "full": _feed_again}[choice("history", history, ("carry", "full"))]
+    seed = np.asarray(seed, dtype=np.float32)
+    features = network.input_shape[-1]
+    seed = seed[None] if seed.ndim == 2 else seed
+    if seed.ndim != 3 or seed.shape[0] != 1 or not seed.shape[1] or seed.shape[2] != features:
+        raise ValueError(
+            f"`seed` must have shape (1, T, {features}) or (T, {features}), T > 0. Received: shape={seed.shape}."
+        )
+    mean, std = _check_statistics(mean, std, features)
+    return (run(network, seed, steps) * std + mean).astype(np.float32)
+
+
+def _check_statistics(mean: np.ndarray, std: np.ndarray, features: int) -> tuple[np.ndarray, np.ndarray]:
+    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    if mean.shape != (features,) or std.shape != (features,) or not np.isfinite([mean, std]).all() or std.min() <= 0:
+        raise ValueError(
+            f"`mean` and `std` must be finite, of shape ({features},) like the network's frames, and `std` positive. "
+            f"Received: shapes {mean.shape} and {std.shape}. Use those of `prepare` with the same block size."
+        )
+    return mean, std
+
+
+def _feed_again(network: keras.Model, seed: np.ndarray, steps: int) -> np.ndarray:
+    past, song = seed, network.predict_on_batch(seed)[0]
+    for _ in range(steps - 1):
+        past = np.concatenate([past, song[None, -1:]], axis=1)
+        # Zeros behind change nothing before them, and lengths that are powers of two keep compilations few.
+        padding = (1 << (past.shape[1] - 1).bit_length()) - past.shape[1]
+        outputs = network.predict_on_batch(np.pad(past, ((0, 0), (0, padding), (0, 0))))
+        song = np.concatenate([song, outputs[0, past.shape[1] - 1 : past.shape[1]]])
+    return song
+
+
+def _carry(network: keras.Model, seed: np.ndarray, steps: int) -> np.ndarray:
+    step = _with_states(network)
+    states = [np.zeros((1, *given.shape[1:]), np.float32) for given in step.inputs[1:]]
+    frames, song = seed, []
+    for _ in range(steps):
+        outputs, *states = step.predict_on_batch([frames, *states])
+        song.append(outputs[0])
+        frames = outputs[:, -1:]
+    return np.concatenate(song)
+
+
+def _with_states(network: keras.Model) -> keras.Model:
+    """The same layers and weights as (frames, states) -> (frames, states)."""
+    outputs = frames = keras.Input((None, network.input_shape[-1]))
+    given, carried = [], []
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.LSTM | keras.layers.GRU):
+            initial = [keras.Input((layer.units,)) for _ in range(2 if isinstance(layer, keras.layers.LSTM) else 1)]
+            twin = keras.layers.RNN(layer.cell, return_sequences=True, return_state=True)
+            outputs, *states = twin(outputs, initial_state=initial)
+            given, carried = given + initial, carried + states
+        elif isinstance(layer, keras.layers.Dense):
+            outputs = layer(outputs)
+        else:
+            raise ValueError(
+                f"Only Dense, LSTM and GRU carry their state here. Received: layer {layer.name!r} of type "
+                f"{type(layer).__name__}. Use history='full', or `gruvlike.Generator`."
+            )
+    return keras.Model([frames, *given], [outputs, *carried])
+
+
+def to_audio_model(
+    network: keras.Model, mean: np.ndarray, std: np.ndarray, sample_rate: int, time_domain: bool = False
+) -> AudioModel:
+    """Makes a model of today from an old network: one `.keras` file that holds all, for `Generator` and more training.
+
+    Args:
+        network: A network made by `network` or `load_network`.
+        mean: Statistics of shape (F,): what `prepare` returns for the music that the network learned from (2015 kept
+            them in `NP_x_mean.npy` and, despite its name, `NP_x_var.npy`).
+        std: The same.
+        sample_rate: Of that music, in Hz; 2015 stored it nowhere.
+        time_domain: Whether the network's frames are the samples themselves.
+
+    Returns:
+        An `AudioModel` that makes the same sound.
+
+    Raises:
+        ValueError: If the statistics do not fit the network, or `sample_rate` is no positive integer.
+
+    Example:
+        >>> from gruvlike import gruv2015
+        >>> network = gruv2015.network(features=8, hidden=4)
+        >>> model = gruv2015.to_audio_model(network, np.zeros(8), np.ones(8), sample_rate=8000)
+        >>> model.encoder.block_size, model.sample_rate
+        (4, 8000)
+    """
+    features = network.input_shape[-1]
+    if features % 2 and not time_domain:
+        raise ValueError(f"A frame of real and imaginary parts has even F. Received: F={features}. Set time_domain.")
+    # 2015 divided PCM by 32767, today it is 32768: the frames of the same sound are smaller by that, for any block.
+    scale = FULL_SCALE / 32768
+    mean, std = (scale * statistic for statistic in _check_statistics(mean, std, features))
+    encoder = TimeBlocks(features) if time_domain else BlockDFT(features // 2)
+    return AudioModel(encoder, Standardizer(mean=mean, std=std), network, sample_rate=sample_rate)

@@ -7,10 +7,11 @@ from typing import Any
 
 from gruvlike.encoders._base import Encoder
 from gruvlike.encoders._blocks import BlockDFT, TimeBlocks
+from gruvlike.encoders._log_spectrum import LogSpectrum
 from gruvlike.encoders._mdct import MDCT
 from gruvlike.encoders._spectra import STFT, HalfDFT
 
-__all__ = ["MDCT", "STFT", "BlockDFT", "Encoder", "HalfDFT", "TimeBlocks", "get"]
+__all__ = ["MDCT", "STFT", "BlockDFT", "Encoder", "HalfDFT", "LogSpectrum", "TimeBlocks", "get"]
 
 _NAMES: dict[str, type[Encoder]] = {
     "time_blocks": TimeBlocks,
@@ -18,6 +19,7 @@ _NAMES: dict[str, type[Encoder]] = {
     "half_dft": HalfDFT,
     "stft": STFT,
     "mdct": MDCT,
+    "log_spectrum": LogSpectrum,
 }
 
 

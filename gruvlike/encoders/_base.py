@@ -240,20 +240,22 @@ class Encoder(TwoWayLayer):
         return xp.concatenate([blocks[:, i : i + steps] for i in range(parts)], axis=-1)[..., : self.frame_size]
 
     def _rebuild(self, frames: Any, xp: Any) -> Any:
-        """Overlap-adds what the frames (B, T, F) give and keeps what is fully covered, (B, T * hop - lap)."""
-        pieces = self.synthesize(frames, xp)
+        """Returns the sound that the frames (B, T, F) cover fully, (B, T * hop - lap)."""
+        steps = xp.shape(frames)[1]
+        return self._overlap_add(self.synthesize(frames, xp), xp)[:, self.lap : steps * self.hop]
+
+    def _overlap_add(self, pieces: Any, xp: Any) -> Any:
+        """Adds pieces (B, T, frame_size), each a hop after the last, to (B, span(T)) samples or some zeros more."""
         batch, steps, _ = xp.shape(pieces)
         parts = -(-self.frame_size // self.hop)
+        if parts == 1:
+            return xp.reshape(pieces, (batch, steps * self.hop))
         pieces = xp.pad(pieces, ((0, 0), (0, 0), (0, parts * self.hop - self.frame_size)))
         total = 0
         for i in range(parts):
             hops = pieces[..., i * self.hop : (i + 1) * self.hop]
             total = total + xp.pad(hops, ((0, 0), (i, parts - 1 - i), (0, 0)))
-        size = (steps + parts - 1) * self.hop
-        covered = steps * self.hop
-        return (
-            xp.reshape(total, (batch, size))[:, self.lap : covered] if parts > 1 else xp.reshape(total, (batch, size))
-        )
+        return xp.reshape(total, (batch, (steps + parts - 1) * self.hop))
 
     def _as_frames(self, frames: Any, xp: Any) -> Any:
         if xp is HOST:

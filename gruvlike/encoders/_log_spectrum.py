@@ -1,0 +1,195 @@
+"""Loudness without phase: frames that look like hearing, and a way back that has to guess."""
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import scipy.fft
+
+from gruvlike import _checks
+from gruvlike._layers import on_host
+from gruvlike.encoders._base import HOST, Encoder
+from gruvlike.encoders._spectra import window_pair
+
+TINY = 1e-12
+MEL_ITERATIONS = 50
+
+
+@keras.saving.register_keras_serializable(package="gruvlike")
+class LogSpectrum(Encoder):
+    """The logarithm of the magnitudes of a short-time spectrum, optionally on a mel scale; the phase is dropped.
+
+    A frame holds `log(sqrt(m**2 + floor**2))` for the `frame_size // 2 + 1` magnitudes m, where 1 is a full-scale
+    sine; with `mels`, the logarithm of their means under that many triangular mel filters.
+
+    The contract has exceptions here (`invertible` is False). `decode` rebuilds a phase by the fast Griffin-Lim
+    method, so that it returns a sound with nearly this spectrum, not the same samples; it runs on the host only, on
+    numpy arrays, without a gradient. `decode_stream` synthesizes each piece with the sound before it held fixed:
+    pieces join, but are not what `decode` gives for the whole.
+
+    Args:
+        frame_size: samples under a frame.
+        hop: samples from frame to frame. Default: a quarter of a frame; with less overlap the phase is hard to guess.
+        mels: number of mel filters. Default: none, all magnitudes.
+        sample_rate: in Hz, for the mel scale only.
+        window: as in `STFT`.
+        floor_db: what counts as silence, below a full-scale sine.
+        iterations: of Griffin-Lim.
+        momentum: of the fast Griffin-Lim method; 0 is the original method.
+        random_seed: of the phases to start from: the same frames always give the same sound.
+        **kwargs: arguments of `keras.layers.Layer`, such as `name`.
+
+    Raises:
+        ValueError: as in `STFT`; or more mels than the frame can tell apart, or mels without a sample rate.
+
+    Example:
+        >>> import gruvlike as gl
+        >>> encoder = gl.LogSpectrum(frame_size=512, mels=40, sample_rate=16_000)
+        >>> encoder.features, encoder.hop, encoder.invertible
+        (40, 128, False)
+
+    References:
+        Griffin and Lim, Signal Estimation from Modified Short-Time Fourier Transform, IEEE TASSP 32, 1984.
+        Perraudin, Balazs and Søndergaard, A Fast Griffin-Lim Algorithm, WASPAA 2013.
+        Zhu, Beauregard and Wyse, Real-Time Iterative Spectrum Inversion with Look-Ahead, ICME 2006 (the fixed past).
+    """
+
+    invertible = False
+
+    def __init__(
+        self,
+        frame_size: int,
+        hop: int | None = None,
+        *,
+        mels: int | None = None,
+        sample_rate: int | None = None,
+        window: str | tuple[str, float] = "hann",
+        floor_db: float = -100.0,
+        iterations: int = 32,
+        momentum: float = 0.99,
+        random_seed: int = 0,
+        **kwargs: Any,
+    ):
+        frame_size = _checks.positive_int("frame_size", frame_size)
+        super().__init__(
+            features=frame_size // 2 + 1 if mels is None else mels,
+            frame_size=frame_size,
+            hop=max(1, frame_size // 4) if hop is None else hop,
+            **kwargs,
+        )
+        self.mels, self.sample_rate, self.window = mels, sample_rate, window
+        self.floor_db = _checks.number("floor_db", floor_db, -200.0, 0.0)
+        self.iterations = _checks.positive_int("iterations", iterations)
+        self.momentum = _checks.number("momentum", momentum, 0.0, 1.0)
+        self.random_seed = _checks.positive_int("random_seed", random_seed, minimum=0)
+        self._floor = 10 ** (self.floor_db / 20)
+        self._analysis, _ = window_pair(window, self.frame_size, self.hop)
+        self._gain = float(2 / np.sum(np.abs(self._analysis)))
+        self._filters = None if mels is None else _mel_filters(mels, sample_rate, frame_size)
+
+    def analyze(self, pieces: Any, xp: Any) -> Any:
+        real, imag = xp.rfft(xp.multiply(pieces, self._analysis * np.float32(self._gain)))
+        # The floor inside the root keeps the gradient finite in silence.
+        magnitudes = xp.sqrt(real * real + imag * imag + self._floor**2)
+        return xp.log(magnitudes if self._filters is None else xp.matmul(magnitudes, self._filters.T))
+
+    def decode(self, frames: Any) -> Any:
+        """Returns a sound with nearly the spectrum of the frames; numpy only, otherwise as `Encoder.decode`.
+
+        Raises:
+            TypeError: the frames are a tensor.
+        """
+        if not on_host(frames):
+            raise TypeError(
+                "LogSpectrum decodes numpy arrays only: the phase is rebuilt on the host. "
+                f"Received: {type(frames).__name__}. Convert it with `keras.ops.convert_to_numpy` outside of a model."
+            )
+        return super().decode(frames)
+
+    def decode_stream(self, pieces: Iterable[Any]) -> Iterator[np.ndarray]:
+        """Yields the sound of frames that arrive in pieces; the past is held fixed, so that the pieces join.
+
+        Args:
+            pieces: numpy frames `(T, F)` or `(B, T, F)`, that together are consecutive frames.
+
+        Yields:
+            Numpy samples, as many as `decode` gives for all the frames at once.
+        """
+        context = 2 * math.ceil(self.lap / self.hop)
+        held, past, heard = None, None, 0
+        for piece in pieces:
+            piece = self._as_frames(piece, HOST)
+            single = piece.ndim == 2
+            piece = piece[None] if single else piece
+            held = piece if held is None else np.concatenate([held, piece], axis=1)
+            sound = self._griffin_lim(self._magnitudes(held), past)
+            steps, keep = held.shape[1], min(held.shape[1], context)
+            new = sound[:, self.lap + heard : steps * self.hop]
+            if new.shape[1]:
+                yield new[0] if single else new
+            held, past = held[:, steps - keep :], sound[:, (steps - keep) * self.hop : steps * self.hop]
+            heard = max(0, keep * self.hop - self.lap)
+
+    def _rebuild(self, frames: np.ndarray, xp: Any) -> np.ndarray:
+        return self._griffin_lim(self._magnitudes(frames))[:, self.lap : frames.shape[1] * self.hop]
+
+    def _magnitudes(self, frames: np.ndarray) -> np.ndarray:
+        """Returns the magnitudes (B, T, frame_size // 2 + 1) of frames (B, T, F), as `scipy.fft.rfft` scales them."""
+        magnitudes = np.exp(np.minimum(frames, 40.0))  # float32 holds the squares of no more
+        if self._filters is not None:
+            magnitudes = _without_filters(magnitudes, self._filters)
+        return np.sqrt(np.maximum(magnitudes**2 - self._floor**2, 0.0)) / np.float32(self._gain)
+
+    def _griffin_lim(self, magnitudes: np.ndarray, past: np.ndarray | None = None) -> np.ndarray:
+        """Returns a sound (B, span(T) or a little more) with nearly these magnitudes, that starts with `past`."""
+        random = np.random.default_rng(self.random_seed)
+        spectrum = magnitudes * np.exp(2j * np.pi * random.random(magnitudes.shape, "float32"))
+        squares = np.broadcast_to(self._analysis**2, (1, magnitudes.shape[1], self.frame_size))
+        cover = np.maximum(self._overlap_add(squares, HOST), 1e-3 * float(np.max(self._analysis**2)))
+        previous = np.zeros_like(spectrum)
+        for iteration in range(self.iterations + 1):
+            pieces = scipy.fft.irfft(spectrum, self.frame_size) * self._analysis
+            sound = self._overlap_add(pieces, HOST) / cover
+            if past is not None:
+                sound[:, : past.shape[1]] = past
+            if iteration < self.iterations:
+                consistent = scipy.fft.rfft(self._cut(sound, False, HOST)[:, : magnitudes.shape[1]] * self._analysis)
+                spectrum = consistent - self.momentum / (1 + self.momentum) * previous
+                spectrum *= magnitudes / np.maximum(np.abs(spectrum), TINY)
+                previous = consistent
+        return sound
+
+
+def _mel_filters(mels: int, sample_rate: int | None, frame_size: int) -> np.ndarray:
+    """Returns triangular filters (mels, frame_size // 2 + 1), float32, each with the sum 1."""
+    import librosa
+
+    if sample_rate is None:
+        raise ValueError(f"`mels` needs a `sample_rate` in Hz. Received: mels={mels}, sample_rate=None.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # empty filters, an error below
+        filters = librosa.filters.mel(sr=sample_rate, n_fft=frame_size, n_mels=mels, norm=None)
+    sums = filters.sum(axis=1, keepdims=True)
+    if not (sums > 0).all():
+        raise ValueError(
+            f"Each mel filter must cover at least one frequency. Received: mels={mels}, frame_size={frame_size}, "
+            f"{int((sums <= 0).sum())} filters empty. Use fewer mels or longer frames."
+        )
+    return (filters / sums).astype("float32")
+
+
+def _without_filters(means: np.ndarray, filters: np.ndarray) -> np.ndarray:
+    """Returns non-negative magnitudes whose means under the filters are given, nearly (multiplicative updates).
+
+    References:
+        Lee and Seung, Algorithms for Non-negative Matrix Factorization, NIPS 2000.
+    """
+    target = means @ filters
+    gram = filters.T @ filters
+    magnitudes = target / np.maximum(filters.sum(axis=0), TINY)
+    for _ in range(MEL_ITERATIONS):
+        magnitudes *= target / np.maximum(magnitudes @ gram, TINY)
+    return magnitudes

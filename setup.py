@@ -56,6 +56,7 @@ setup(
             "pytest>=8",
             "pytest-cov>=6",
             "pytest-xdist>=3.6",
+            "build>=1.2",
             "hypothesis>=6",
             "psutil>=6",
             "ruff==0.17.*",

@@ -12,7 +12,7 @@ import gruvlike as gl
 from gruvlike._console import clock, run, say
 
 # What takes `block_size`; the encoders with other sizes are for scripts.
-_ENCODERS = {"block_dft": "BlockDFT", "half_dft": "HalfDFT", "mdct": "MDCT", "time_blocks": "TimeBlocks"}
+_ENCODERS = ("block_dft", "half_dft", "mdct", "time_blocks")
 _NORMALIZERS = {
     "standardizer": "Standardizer",
     "global_scale": "GlobalScale",
@@ -60,7 +60,7 @@ def _train(options: argparse.Namespace) -> None:
 
     keras.utils.set_random_seed(options.random_seed)
     train, validation = corpus.split(validation=options.validation) if options.validation else (corpus, None)
-    encoder = getattr(gl, _ENCODERS[options.encoder])(block_size=options.block_size or round(corpus.sample_rate / 4))
+    encoder = gl.encoders.get(options.encoder, block_size=options.block_size or round(corpus.sample_rate / 4))
     model = _model(options, train, encoder)
     sizes = {"steps": options.steps, "batch_size": options.batch_size, "hop": options.hop}
     held_out = validation and validation.windows(encoder, **sizes, shuffle=False, offset=0)
@@ -244,7 +244,7 @@ def _add_train(commands: Any) -> None:
     add = parser.add_argument
     add("corpus", help="file that `gruvlike prepare` wrote")
     add("model", help="model to write, such as run.keras: after every epoch, and at Ctrl-C")
-    add("--encoder", choices=sorted(_ENCODERS), default="block_dft", help="what a frame is; the paper's is block_dft")
+    add("--encoder", choices=_ENCODERS, default="block_dft", help="what a frame is; the paper's is block_dft")
     add("--block-size", type=int, metavar="N", help="samples in a block (default: a quarter of a second, as in 2015)")
     add(
         "--normalizer",

@@ -80,9 +80,7 @@ def _model(options: argparse.Namespace, train: Any, encoder: Any) -> Any:
         encoder.features,
         cell=options.cell,
         units=options.units or (1024,),
-        projection=(1024 if options.units is None else None)
-        if options.projection is None
-        else options.projection or None,
+        projection=_projection(options),
         dropout=options.dropout,
         input_dropout=options.input_dropout,
         input_noise=options.input_noise,
@@ -93,6 +91,13 @@ def _model(options: argparse.Namespace, train: Any, encoder: Any) -> Any:
     if options.learning_rate:
         model.optimizer.learning_rate = options.learning_rate
     return model
+
+
+def _projection(options: argparse.Namespace) -> int | None:
+    """The paper's network has a linear layer in front; a network that one chooses oneself has none unless asked for."""
+    if options.projection is None:
+        return 1024 if options.units is None else None
+    return options.projection or None
 
 
 def _generate(options: argparse.Namespace) -> None:

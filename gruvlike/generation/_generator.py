@@ -1,0 +1,308 @@
+"""Continue a seed: the one entry point to generation."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from gruvlike import _checks
+from gruvlike.generation._histories import CarriedHistory, RepeatedHistory, check_causal
+from gruvlike.generation._loops import Loop, make_forward, make_loop
+from gruvlike.generation._twin import Twin, refuse_bidirectional
+
+Seed = np.ndarray | str | os.PathLike
+
+
+class Generator:
+    """Continues a seed, block by block, with a network that predicts the next frame.
+
+    Args:
+        model: A `gruvlike.AudioModel`, the path of a saved one, or any Keras model (B, T, F) -> (B, T, F) that
+            predicts the next normalized frame at every step; then `encoder`, `normalizer` and `sample_rate` say what
+            its frames are.
+        encoder: Samples <-> frames. Only beside a Keras model of your own.
+        normalizer: Scales frames; `None` there means that the network works on plain frames.
+        sample_rate: In Hz.
+        high_pass_hz: The high-pass filter that the music went through; seeds given as paths get the same.
+
+    Attributes:
+        stack, encoder, normalizer, sample_rate, high_pass_hz: As given, or those of the model.
+
+    Raises:
+        ValueError: If parts are missing or do not fit, or the network reads the future.
+
+    Example:
+        >>> import gruvlike as gl, numpy as np
+        >>> music = np.sin(np.arange(4000) / 9).astype("float32")
+        >>> encoder = gl.BlockDFT(block_size=8)
+        >>> normalizer = gl.Standardizer().fit(music, encoder)
+        >>> stack = gl.recurrent_stack(encoder.features, units=(4,), random_seed=0)
+        >>> generator = gl.Generator(stack, encoder=encoder, normalizer=normalizer, sample_rate=8000)
+        >>> generator.extend(music[:100], steps=5).shape
+        (40,)
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        encoder: Any = None,
+        normalizer: Any = None,
+        sample_rate: int | None = None,
+        high_pass_hz: float | None = None,
+    ):
+        given = {"encoder": encoder, "normalizer": normalizer, "sample_rate": sample_rate, "high_pass_hz": high_pass_hz}
+        if isinstance(model, str | os.PathLike):
+            from gruvlike.models import load
+
+            model = load(model)
+        if isinstance(getattr(model, "stack", None), keras.Model):
+            self._refuse_parts(given)
+            self.stack = model.stack
+            given = {name: getattr(model, name) for name in given}
+        else:
+            self.stack = _check_own(model, given)
+        for name, value in given.items():
+            setattr(self, name, value)
+        refuse_bidirectional(self.stack)
+        self._twin: Twin | None = None
+        self._loops: dict[int, Loop] = {}
+        self._forward: Any = None
+
+    @staticmethod
+    def _refuse_parts(given: dict[str, Any]) -> None:
+        names = [name for name, value in given.items() if value is not None]
+        if names:
+            raise ValueError(
+                "An AudioModel brings its own encoder, normalizer and rates. "
+                f"Received: {', '.join(names)} beside it. Leave them out, or give `model.stack`."
+            )
+
+    def extend(
+        self,
+        seed: Seed | Sequence[Seed],
+        *,
+        seconds: float | None = None,
+        steps: int | None = None,
+        history: str | int = "carry",
+        include_seed: bool = False,
+        clips: int = 1,
+    ) -> np.ndarray:
+        """Returns the sound that follows a seed.
+
+        Args:
+            seed: Samples (S,) at the generator's rate, or the path of a sound file (read, resampled, filtered like
+                the corpus); or a list of those, a clip each. It is aligned at its end: leading samples that fill no
+                frame are dropped.
+            seconds: Length of the song; or
+            steps: the same in frames.
+            history: What the network knows of the past: `"carry"`, all of it, in its states, at constant cost;
+                `"full"`, all of it, fed again at each step, as the paper did (the same song, slowly); or an integer
+                k, the last k frames.
+            include_seed: Whether the seed is put before the song, joined by the lap of the encoder.
+            clips: How many songs.
+
+        Returns:
+            Float32 samples: (S,) for one seed and `clips=1`, else (clips, S). The song starts with the sample after
+            the seed and has exactly `round(seconds * sample_rate)` or `steps * hop` samples.
+
+        Raises:
+            ValueError: If the seed is shorter than a frame, not finite or not one-dimensional, an argument is out of
+                range, the state of a layer cannot be carried, or the network predicts NaN.
+            FileNotFoundError: If a seed is a path without a file.
+        """
+        size = self._size(seconds, steps)
+        if size is None:
+            raise ValueError(
+                "`extend` needs the length of the song. Received: neither `seconds` nor `steps`. Give one."
+            )
+        starts, frames = self._read(seed, clips, include_seed)
+        single = len(starts) == 1 and clips == 1 and not _is_several(seed)
+        pieces = self._pieces(starts, frames, size, history, include_seed, whole=not self.encoder.invertible)
+        total = size + (len(starts[0]) if include_seed else 0)
+        with tqdm(total=total, unit="samples", unit_scale=True, desc="generating", disable=None, delay=2) as bar:
+            song = np.empty((len(starts), total), np.float32)
+            done = 0
+            for piece in pieces:
+                song[:, done : done + piece.shape[1]] = piece
+                done += piece.shape[1]
+                bar.update(piece.shape[1])
+        return song[0] if single else song
+
+    def stream(
+        self,
+        seed: Seed | Sequence[Seed],
+        *,
+        seconds: float | None = None,
+        steps: int | None = None,
+        history: str | int = "carry",
+        include_seed: bool = False,
+        clips: int = 1,
+    ) -> Iterator[np.ndarray]:
+        """Yields the same song as `extend` in pieces, in constant memory; without `seconds` or `steps` it never ends.
+
+        Args:
+            seed: As for `extend`, like all the others.
+
+        Yields:
+            Float32 samples, (S,) or (clips, S), of any length; put end to end they are the song.
+
+        Raises:
+            ValueError: As `extend`.
+        """
+        size = self._size(seconds, steps)
+        starts, frames = self._read(seed, clips, include_seed)
+        single = len(starts) == 1 and clips == 1 and not _is_several(seed)
+        pieces = self._pieces(starts, frames, size, history, include_seed)
+        return (piece[0] if single else piece for piece in pieces)
+
+    def _size(self, seconds: float | None, steps: int | None) -> int | None:
+        if seconds is not None and steps is not None:
+            raise ValueError(f"Give `seconds` or `steps`, not both. Received: seconds={seconds!r}, steps={steps!r}.")
+        if steps is not None:
+            return _checks.positive_int("steps", steps) * self.encoder.hop
+        if seconds is None:
+            return None
+        return max(1, round(_checks.number("seconds", seconds, 0, open_low=True) * self.sample_rate))
+
+    def _read(self, seed: Any, clips: int, include_seed: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns, for each clip, the samples of its seed and their normalized frames (T, F)."""
+        _checks.positive_int("clips", clips)
+        seeds = list(seed) if _is_several(seed) else [seed]
+        if not seeds or (clips > 1 and len(seeds) not in (1, clips)):
+            raise ValueError(
+                f"Give one seed for all clips, or one for each. Received: {len(seeds)} seeds, clips={clips}."
+            )
+        starts = [self._samples(one) for one in seeds]
+        frames = [self._frames(start) for start in starts]
+        if len(seeds) == 1:
+            starts, frames = starts * clips, frames * clips
+        if include_seed and len({len(start) for start in starts}) > 1:
+            raise ValueError(
+                "With `include_seed` all seeds must have the same length. "
+                f"Received: {sorted({len(start) for start in starts})} samples. Cut them, or continue them one by one."
+            )
+        return starts, frames
+
+    def _samples(self, seed: Seed) -> np.ndarray:
+        if isinstance(seed, str | os.PathLike):
+            from gruvlike import audio
+
+            return audio.read(seed, self.sample_rate, high_pass_hz=self.high_pass_hz)
+        return _checks.mono("seed", seed)
+
+    def _frames(self, samples: np.ndarray) -> np.ndarray:
+        steps = (len(samples) - self.encoder.lap) // self.encoder.hop
+        least = max(1, self._context)
+        if steps < least:
+            raise ValueError(
+                f"A seed must fill at least {least} frame{'s' * (least > 1)}, {self.encoder.span(least)} samples "
+                f"({self.encoder.span(least) / self.sample_rate:.3g} s). "
+                f"Received: {len(samples)} samples. Give a longer one."
+            )
+        frames = self.encoder.encode(samples[-self.encoder.span(steps) :], padded=False)
+        return frames if self.normalizer is None else np.asarray(self.normalizer(frames))
+
+    @property
+    def _context(self) -> int:
+        """How many of the seed's frames sound on into the song."""
+        return -(-self.encoder.lap // self.encoder.hop)
+
+    def _pieces(self, starts, frames, size, history, include_seed, whole=False) -> Iterator[np.ndarray]:
+        """Yields (clips, S) samples: the seed if it is wanted, then the song, `size` samples of it or without end."""
+        predicted = self._predicted(frames, self._steps(size), history)
+        joined = self._context * self.encoder.hop  # samples, before the song, that are rebuilt from frames
+        decoded = self._decoded(frames, predicted, whole)
+        if include_seed:
+            yield np.stack(starts)[:, : len(starts[0]) - joined]
+        left, skipped = size, 0 if include_seed else joined
+        left = None if left is None else left + (joined if include_seed else 0)
+        for samples in decoded:
+            drop = min(skipped, samples.shape[1])
+            skipped -= drop
+            samples = samples[:, drop : None if left is None else drop + left]
+            if left is not None:
+                left -= samples.shape[1]
+            if samples.shape[1]:
+                yield samples
+
+    def _steps(self, size: int | None) -> int | None:
+        """Frames to predict so that `size` samples after the seed are complete."""
+        return None if size is None else -(-(size + self.encoder.lap) // self.encoder.hop)
+
+    def _decoded(self, frames: list[np.ndarray], predicted: Iterator[np.ndarray], whole: bool) -> Iterator[np.ndarray]:
+        def pieces() -> Iterator[np.ndarray]:
+            if self._context:
+                yield self._plain(np.stack([one[-self._context :] for one in frames]))
+            yield from map(self._plain, predicted)
+
+        if whole:  # an encoder that guesses the phase guesses better when it sees all frames at once
+            yield self.encoder.decode(np.concatenate(list(pieces()), axis=1))
+        else:
+            yield from self.encoder.decode_stream(pieces())
+
+    def _plain(self, frames: np.ndarray) -> np.ndarray:
+        return frames if self.normalizer is None else np.asarray(self.normalizer.inverse(frames))
+
+    def _predicted(self, frames: list[np.ndarray], steps: int | None, history: Any) -> Iterator[np.ndarray]:
+        """Yields normalized frames (clips, T, F) of the song. Seeds of one length go through the network together."""
+        groups: dict[int, list[int]] = {}
+        for clip, one in enumerate(frames):
+            groups.setdefault(len(one), []).append(clip)
+        order = np.argsort([clip for clips in groups.values() for clip in clips])
+        pasts = [self._history(history, np.stack([frames[clip] for clip in clips])) for clips in groups.values()]
+        chunk = min(past.chunk for past in pasts)
+        done = 0
+        while steps is None or done < steps:
+            count = chunk if steps is None else min(chunk, steps - done)
+            piece = np.concatenate([past.take(count) for past in pasts])[order]
+            if not np.isfinite(piece).all():
+                raise ValueError(
+                    f"The network must predict finite frames. Received: NaN or infinity within frames {done} to "
+                    f"{done + count} of the song. Its training has diverged: go back to an earlier model."
+                )
+            yield piece
+            done += count
+
+    def _history(self, history: Any, seed: np.ndarray) -> CarriedHistory | RepeatedHistory:
+        if history == "carry":
+            self._twin = self._twin or Twin(self.stack)
+            if len(seed) not in self._loops:
+                self._loops[len(seed)] = make_loop(self._twin, *seed.shape[::2])
+            return CarriedHistory(self._loops[len(seed)], seed)
+        if history != "full":
+            if isinstance(history, str):
+                _checks.choice("history", history, ("carry", "full"))
+            _checks.positive_int("history", history)
+        if self._forward is None:
+            self._forward = make_forward(self.stack)
+            check_causal(self.stack, self._forward, seed.shape[-1])
+        return RepeatedHistory(self._forward, seed, None if history == "full" else history)
+
+
+def _is_several(seed: Any) -> bool:
+    """Whether `seed` is a list of seeds; a list of numbers is one seed."""
+    return isinstance(seed, list | tuple) and not all(isinstance(one, float | int) for one in seed)
+
+
+def _check_own(model: Any, given: dict[str, Any]) -> keras.Model:
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "`model` must be an AudioModel, the path of a saved one, or a Keras model. "
+            f"Received: {type(model).__name__}."
+        )
+    missing = [name for name in ("encoder", "sample_rate") if given[name] is None]
+    if missing:
+        raise ValueError(
+            "A Keras model needs `encoder=` and `sample_rate=` beside it (and `normalizer=`, if it was trained on "
+            f"normalized frames). Received: no {' and no '.join(missing)}."
+        )
+    _checks.positive_int("sample_rate", given["sample_rate"])
+    shape = getattr(model, "output_shape", None)
+    if shape is not None and shape[-1] != given["encoder"].features:
+        raise ValueError(
+            f"The network must predict frames of the encoder's {given['encoder'].features} features. Received: {shape}."
+        )
+    return model

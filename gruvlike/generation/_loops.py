@@ -1,0 +1,158 @@
+"""The loop that feeds a network its own output, compiled once per (network, clips) and run in chunks of any length.
+
+One run takes a buffer of `chunk` frames: the first `forced` of its `steps` steps read the buffer (the seed: warm-up),
+the others read the step before. How many of each is data, not shape: a longer song compiles nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from gruvlike.generation._twin import Twin
+
+_CHUNK_BYTES = 8 * 2**20  # of output frames: what bounds memory, and how often the host is asked
+
+
+class Loop:
+    """A compiled function from (frames to read, what is carried) to (frames predicted, what is carried).
+
+    Args:
+        twin: The stack, one frame at a time.
+        batch_size: Number of clips.
+        features: Numbers in a frame.
+
+    Attributes:
+        chunk: The most steps that one run can take.
+    """
+
+    def __init__(self, twin: Twin, batch_size: int, features: int):
+        self.twin = twin
+        self.chunk = int(np.clip(_CHUNK_BYTES // (4 * batch_size * features), 8, 256))
+        self._shape = (self.chunk, batch_size, features)
+
+    def initial(self) -> tuple[Any, list]:
+        """Returns what is carried before the first frame: a frame of zeros, and the initial states."""
+        return keras.ops.zeros(self._shape[1:], "float32"), self.twin.initial_states(self._shape[1])
+
+    def run(self, frames: np.ndarray, steps: int, carried: tuple[Any, list]) -> tuple[np.ndarray, tuple[Any, list]]:
+        """Takes `steps` steps, of which the first read `frames` (B, T, F), the others the step before.
+
+        Returns:
+            Predictions (B, steps, F), and what to carry into the next run.
+        """
+        forced = frames.shape[1]
+        buffer = np.zeros(self._shape, np.float32)
+        buffer[:forced] = frames.swapaxes(0, 1)
+        outputs, last, states = self._compiled(buffer, forced, steps, *carried)
+        return keras.ops.convert_to_numpy(outputs[:steps]).swapaxes(0, 1), (last, states)
+
+    def _compiled(self, buffer: Any, forced: int, steps: int, last: Any, states: list) -> tuple[Any, Any, list]:
+        raise NotImplementedError
+
+
+class _TensorFlowLoop(Loop):
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        import tensorflow as tf
+
+        self._tf = tf
+        self._function = tf.function(self._graph, jit_compile=True, autograph=False)
+
+    def _compiled(self, buffer, forced, steps, last, states):
+        scalar = self._tf.constant
+        return self._function(scalar(buffer), scalar(forced), scalar(steps), last, states)
+
+    def _graph(self, buffer, forced, steps, last, states):
+        tf = self._tf
+
+        def body(index, outputs, last, states):
+            frame = tf.where(index < forced, buffer[index], last)
+            output, states = self.twin.step(self.twin.model, frame[:, None, :], states)
+            output = tf.cast(output[:, 0, :], tf.float32)
+            return index + 1, outputs.write(index, output), output, states
+
+        outputs = tf.TensorArray(tf.float32, size=self.chunk, element_shape=self._shape[1:])
+        start = (tf.constant(0), outputs, last, states)
+        _, outputs, last, states = tf.while_loop(lambda index, *_: index < steps, body, start)
+        return outputs.stack(), last, states
+
+
+class _JaxLoop(Loop):
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        import jax
+
+        self._jax = jax
+        self._function = jax.jit(self._graph)
+
+    def _compiled(self, buffer, forced, steps, last, states):
+        model = self.twin.model
+        # Weights are arguments: as captured constants they would be copied into the program, and stale after more
+        # training.
+        weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+        return self._function(weights, buffer, forced, steps, last, states)
+
+    def _graph(self, weights, buffer, forced, steps, last, states):
+        jax, numpy = self._jax, self._jax.numpy
+
+        def call(frame):
+            return self.twin.model.stateless_call(*weights, frame, training=False)[0]
+
+        def body(carry):
+            index, outputs, last, states = carry
+            frame = numpy.where(index < forced, buffer[index], last)
+            output, states = self.twin.step(call, frame[:, None, :], states)
+            output = output[:, 0, :].astype("float32")
+            return index + 1, jax.lax.dynamic_update_index_in_dim(outputs, output, index, 0), output, states
+
+        start = (0, numpy.zeros(self._shape, "float32"), last, states)
+        _, outputs, last, states = jax.lax.while_loop(lambda carry: carry[0] < steps, body, start)
+        return outputs, last, states
+
+
+class _TorchLoop(Loop):
+    def _compiled(self, buffer, forced, steps, last, states):
+        import torch
+
+        outputs = []
+        with torch.no_grad():
+            buffer = keras.ops.convert_to_tensor(buffer)
+            for index in range(steps):
+                frame = buffer[index] if index < forced else last
+                output, states = self.twin.step(self.twin.model, frame[:, None, :], states)
+                last = output[:, 0, :].float()
+                outputs.append(last)
+            return torch.stack(outputs), last, states
+
+
+def make_loop(twin: Twin, batch_size: int, features: int) -> Loop:
+    """Returns the loop of the backend that Keras runs on."""
+    loops = {"tensorflow": _TensorFlowLoop, "jax": _JaxLoop, "torch": _TorchLoop}
+    backend = keras.backend.backend()
+    if backend not in loops:
+        raise RuntimeError(
+            f"Generation runs on {', '.join(loops)}. Received: the Keras backend {backend!r}. "
+            "Set KERAS_BACKEND before Keras is imported."
+        )
+    return loops[backend](twin, batch_size, features)
+
+
+def make_forward(stack: keras.Model) -> Callable[[np.ndarray], Any]:
+    """Returns a compiled `stack(frames)`, (B, T, F) -> (B, T, F), without dropout."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(lambda frames: stack(frames, training=False), autograph=False)
+    if backend == "jax":
+        import jax
+
+        compiled = jax.jit(lambda *weights_and_frames: stack.stateless_call(*weights_and_frames, training=False)[0])
+        return lambda frames: compiled(
+            [v.value for v in stack.trainable_variables], [v.value for v in stack.non_trainable_variables], frames
+        )
+    import torch
+
+    return torch.no_grad()(lambda frames: stack(keras.ops.convert_to_tensor(frames), training=False))

@@ -1,0 +1,163 @@
+"""A stack taken one frame at a time: which stacks allow it, and the twin that does it.
+
+The twin shares every layer (hence every weight) with the stack; only recurrent layers are replaced, each by one step
+of its own cell. Their states travel outside, as a flat list, so that the same twin serves a `tf.while_loop`, a
+`lax.while_loop` and a Python loop.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+# Layers that treat each frame alone: carrying the state of the recurrent layers is all there is to carry.
+_FRAMEWISE = (
+    keras.layers.InputLayer,
+    keras.layers.Dense,
+    keras.layers.TimeDistributed,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.AlphaDropout,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.ELU,
+    keras.layers.ActivityRegularization,
+    keras.layers.Identity,
+    keras.layers.Rescaling,
+    keras.layers.Add,
+    keras.layers.Subtract,
+    keras.layers.Multiply,
+    keras.layers.Average,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+)
+# The same, as long as they work along the features, which is their last axis.
+_FRAMEWISE_LAST_AXIS = (
+    keras.layers.LayerNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.UnitNormalization,
+    keras.layers.BatchNormalization,
+    keras.layers.Concatenate,
+    keras.layers.Softmax,
+)
+
+
+def layers_of(model: keras.Model) -> Iterator[Any]:
+    """Yields the layers and operations of a model, those of inner models and wrappers included."""
+    for layer in getattr(model, "operations", model.layers):
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from layers_of(layer)
+        elif isinstance(layer, keras.layers.Wrapper):
+            yield layer.layer
+
+
+def refuse_bidirectional(stack: keras.Model) -> None:
+    """Raises if a layer of `stack` reads the future: such a stack cannot predict the next frame."""
+    for layer in layers_of(stack):
+        if isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "go_backwards", False):
+            raise ValueError(
+                "A stack that generates must read only the past. "
+                f"Received: layer {layer.name!r} ({type(layer).__name__}), which reads backwards. "
+                "Use a plain LSTM or GRU."
+            )
+
+
+def is_functional(stack: keras.Model) -> bool:
+    """Whether the layers of `stack` and how they are connected are known (a functional or sequential model)."""
+    return isinstance(stack, keras.Sequential) or hasattr(stack, "operations")
+
+
+def check_carries(stack: keras.Model) -> None:
+    """Raises, naming the layer, if the state of `stack` cannot be carried from frame to frame."""
+    if not is_functional(stack):
+        raise ValueError(_cannot_carry(stack, "is a subclassed model, whose layers cannot be seen"))
+    for layer in layers_of(stack):
+        if isinstance(layer, keras.layers.RNN):
+            if not layer.return_sequences or layer.return_state:
+                raise ValueError(_cannot_carry(layer, "needs return_sequences=True and return_state=False"))
+        elif not (isinstance(layer, _FRAMEWISE) or is_functional(layer) or _works_on_last_axis(layer)):
+            raise ValueError(_cannot_carry(layer, "is not known to treat each frame alone"))
+
+
+def _works_on_last_axis(layer: Any) -> bool:
+    if not isinstance(layer, _FRAMEWISE_LAST_AXIS):
+        return False
+    axis = layer.axis[0] if isinstance(layer.axis, list | tuple) and len(layer.axis) == 1 else layer.axis
+    return axis in (-1, 2)
+
+
+def _cannot_carry(layer: Any, why: str) -> str:
+    return (
+        'With `history="carry"` every layer must be recurrent or treat each frame alone. '
+        f"Received: layer {layer.name!r} ({type(layer).__name__}), which {why}. "
+        'Use `history="full"` (the whole past again at each step) or `history=k` (the last k frames), '
+        "or wrap a layer that treats each frame alone in `keras.layers.TimeDistributed`."
+    )
+
+
+class _Memory:
+    """Where a call of the twin finds the states to go on from, and leaves the new ones: filled only during the call."""
+
+    def __init__(self) -> None:
+        self.states: dict[int, Any] = {}
+
+
+class _Step(keras.layers.Layer):
+    """One step of a recurrent layer's own cell: (B, 1, F) -> (B, 1, units)."""
+
+    def __init__(self, recurrent: keras.layers.RNN, index: int, memory: _Memory):
+        super().__init__(dtype=recurrent.dtype_policy)
+        self.recurrent, self.index, self.memory = recurrent, index, memory
+        self.built = True
+
+    def call(self, frame: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
+        if initial_state is not None:
+            raise ValueError(_cannot_carry(self.recurrent, "starts from a state that other layers give it"))
+        output, self.memory.states[self.index] = self.recurrent.cell(
+            frame[:, 0, :], self.memory.states[self.index], training=False
+        )
+        return output[:, None, :]
+
+    def compute_output_shape(self, input_shape: tuple, **_: Any) -> tuple:
+        return self.recurrent.compute_output_shape(input_shape)
+
+
+class Twin:
+    """The stack as a function of (frame, states): what every backend's loop calls.
+
+    Attributes:
+        model: A keras model (B, 1, F) -> (B, 1, F') that shares all the weights of the stack.
+    """
+
+    def __init__(self, stack: keras.Model):
+        check_carries(stack)
+        self._memory = _Memory()
+        self._cells: list[Any] = []
+        # A model of its own around the same graph: a compiled stack would have its optimizer copied by the cloning.
+        plain = keras.Model(stack.inputs, stack.outputs)
+        self.model = keras.models.clone_model(plain, clone_function=self._replace, recursive=True)
+
+    def _replace(self, layer: Any) -> Any:
+        if not isinstance(layer, keras.layers.RNN):
+            return layer
+        self._cells.append(layer.cell)
+        return _Step(layer, len(self._cells) - 1, self._memory)
+
+    def initial_states(self, batch_size: int) -> list[Any]:
+        """Returns the states before the first frame, flat: what `step` takes and gives back."""
+        states = [cell.get_initial_state(batch_size=batch_size) for cell in self._cells]
+        return keras.tree.flatten(states)
+
+    def step(self, call: Any, frame: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        """Runs `call(frame)`, a call of `model`, from `states`; returns its output and the states after it."""
+        structure = [cell.get_initial_state(batch_size=1) for cell in self._cells]
+        nested = keras.tree.pack_sequence_as(structure, states)
+        self._memory.states = dict(enumerate(nested))
+        output = call(frame)
+        after = [self._memory.states[index] for index in range(len(self._cells))]
+        self._memory.states = {}
+        return output, keras.tree.flatten(after)

@@ -74,19 +74,22 @@ class LogSpectrum(Encoder):
         **kwargs: Any,
     ):
         frame_size = _checks.positive_int("frame_size", frame_size)
+        if mels is not None:
+            _checks.positive_int("mels", mels)
         super().__init__(
             features=frame_size // 2 + 1 if mels is None else mels,
             frame_size=frame_size,
             hop=max(1, frame_size // 4) if hop is None else hop,
             **kwargs,
         )
-        self.mels, self.sample_rate, self.window = mels, sample_rate, window
+        self.mels, self.sample_rate = mels, sample_rate
+        self.window = tuple(window) if isinstance(window, list) else window
         self.floor_db = _checks.number("floor_db", floor_db, -200.0, 0.0)
         self.iterations = _checks.positive_int("iterations", iterations)
         self.momentum = _checks.number("momentum", momentum, 0.0, 1.0)
         self.random_seed = _checks.positive_int("random_seed", random_seed, minimum=0)
         self._floor = 10 ** (self.floor_db / 20)
-        self._analysis, _ = window_pair(window, self.frame_size, self.hop)
+        self._analysis, _ = window_pair(self.window, self.frame_size, self.hop)
         self._gain = float(2 / np.sum(np.abs(self._analysis)))
         self._filters = None if mels is None else _mel_filters(mels, sample_rate, frame_size)
 

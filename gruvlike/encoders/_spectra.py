@@ -56,7 +56,7 @@ class STFT(Encoder):
 
     Args:
         frame_size: samples under a frame.
-        hop: samples from frame to frame. Default: half a frame, or as many as are needed to stay exact at most.
+        hop: samples from frame to frame. Default: half a frame.
         window: a name that `scipy.signal.get_window` knows, or a name and its parameters, such as `("kaiser", 8.0)`.
         **kwargs: arguments of `keras.layers.Layer`, such as `name`.
 
@@ -77,10 +77,11 @@ class STFT(Encoder):
     def __init__(
         self, frame_size: int, hop: int | None = None, window: str | tuple[str, float] = "hann", **kwargs: Any
     ):
-        hop = max(1, frame_size // 2) if hop is None and isinstance(frame_size, int) else hop
+        frame_size = _checks.positive_int("frame_size", frame_size)
+        hop = max(1, frame_size // 2) if hop is None else hop
         super().__init__(features=frame_size, frame_size=frame_size, hop=hop, **kwargs)
-        self.window = window
-        self._analysis, self._synthesis = window_pair(window, self.frame_size, self.hop)
+        self.window = tuple(window) if isinstance(window, list) else window
+        self._analysis, self._synthesis = window_pair(self.window, self.frame_size, self.hop)
 
     def analyze(self, pieces: Any, xp: Any) -> Any:
         return half_spectrum(xp.multiply(pieces, self._analysis), xp)
@@ -112,7 +113,7 @@ def window_pair(window: Any, size: int, hop: int) -> tuple[np.ndarray, np.ndarra
         ValueError: the window is unknown, or does not let every sample be rebuilt at this hop.
     """
     try:
-        analysis = scipy.signal.get_window(tuple(window) if isinstance(window, list) else window, size)
+        analysis = scipy.signal.get_window(window, size)
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"`window` must be a name that `scipy.signal.get_window` knows, or a tuple of a name and its parameters. "

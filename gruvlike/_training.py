@@ -57,11 +57,15 @@ def train(
         KeyboardInterrupt: With a message that says what was saved.
     """
     callbacks = [keras.callbacks.ModelCheckpoint(str(file)), Progress(minutes)]
-    if minutes:
+    if minutes is not None:
         callbacks.append(TimeLimit(minutes))
     try:
         history = model.fit(
-            windows, validation_data=validation, epochs=epochs or _EPOCHS, callbacks=callbacks, verbose=0
+            windows,
+            validation_data=validation,
+            epochs=_EPOCHS if epochs is None else epochs,
+            callbacks=callbacks,
+            verbose=0,
         ).history
     except KeyboardInterrupt:
         model.save(file)

@@ -60,16 +60,17 @@ def _train(options: argparse.Namespace) -> None:
 
     keras.utils.set_random_seed(options.random_seed)
     train, validation = corpus.split(validation=options.validation) if options.validation else (corpus, None)
-    encoder = gl.encoders.get(options.encoder, block_size=options.block_size or round(corpus.sample_rate / 4))
-    model = _model(options, train, encoder)
+    block_size = round(corpus.sample_rate / 4) if options.block_size is None else options.block_size
+    encoder = gl.encoders.get(options.encoder, block_size=block_size)
     sizes = {"steps": options.steps, "batch_size": options.batch_size, "hop": options.hop}
-    held_out = validation and validation.windows(encoder, **sizes, shuffle=False, offset=0)
+    held_out = None if validation is None else validation.windows(encoder, **sizes, shuffle=False, offset=0)
     windows = train.windows(encoder, **sizes, random_seed=options.random_seed)
+    model = _model(options, train, encoder)
     say(f"{model.count_params():,} parameters, {len(windows)} batches an epoch")
-    if held_out:
+    if held_out is not None:
         repeat = model.baselines(held_out)["repeat"]
         say(f"validation loss to beat: predicting the mean 1.000, repeating the last frame {repeat:.3f}")
-    epochs = options.epochs or (None if options.minutes else 50)
+    epochs = 50 if options.epochs is None and options.minutes is None else options.epochs
     _training.train(model, windows, held_out, file, epochs, options.minutes)
     say(f"model: {file}")
 
@@ -79,7 +80,7 @@ def _model(options: argparse.Namespace, train: Any, encoder: Any) -> Any:
     stack = gl.recurrent_stack(
         encoder.features,
         cell=options.cell,
-        units=options.units or (1024,),
+        units=(1024,) if options.units is None else options.units,
         projection=_projection(options),
         dropout=options.dropout,
         input_dropout=options.input_dropout,
@@ -88,7 +89,7 @@ def _model(options: argparse.Namespace, train: Any, encoder: Any) -> Any:
     )
     model = gl.AudioModel(encoder, normalizer, stack, sample_rate=train.sample_rate, high_pass_hz=train.high_pass_hz)
     model.compile(options.optimizer)
-    if options.learning_rate:
+    if options.learning_rate is not None:
         model.optimizer.learning_rate = options.learning_rate
     return model
 

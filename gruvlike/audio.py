@@ -1,0 +1,429 @@
+"""Files <-> mono float32 samples.
+
+Conventions: samples are mono, float32, in [-1, 1], of shape (S,). Channels are mixed down by their mean. Integer
+formats are scaled by their declared depth (full scale = 1.0). Lossy formats and resampling can overshoot full scale:
+what goes beyond is clipped, counted and logged. Everything is decoded in blocks, so that a file of three hours needs
+no more memory than one of three minutes; `read` is `stream`, joined.
+"""
+
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from scipy.signal import butter, sosfilt, sosfilt_zi
+
+from ._checks import mono, number, positive_int, replacing
+
+logger = logging.getLogger(__name__)
+
+Decoder = tuple[int, Iterator[np.ndarray]]
+
+_DECODED_FRAMES = 1 << 17
+# What libsndfile reads, and what takes the optional extra `av`.
+_SNDFILE_SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus"),
+    *(".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
+)
+_AV_SUFFIXES = (".m4a", ".m4b", ".mp4", ".aac", ".wma", ".asf", ".webm", ".mka", ".ac3", ".ape", ".wv", ".tta")
+_UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
+# libsndfile shortens a cut-off PCM file without an error; only its log tells.
+_CUT_OFF = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_LENGTH = 0x7FFF0000  # a header written to a pipe promises this or more: it means "until the end"
+_INEXACT_FRAMES = 4096  # the end of an Ogg stream is known to about a packet
+
+
+def find(folder: str | os.PathLike) -> list[Path]:
+    """Lists the audio files in `folder` and below, sorted by path.
+
+    Files are chosen by their suffix (case does not matter). Hidden files and folders (".name") are left out: they
+    are other programs' leftovers. Links to folders are followed, each folder is visited once, so a loop of links ends.
+
+    Args:
+        folder: the folder to search.
+
+    Returns:
+        A list of paths, empty when there is no audio.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: if `folder` is no folder.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("b.wav", "a.MP3", "notes.txt"):
+        ...         Path(folder, name).touch()
+        ...     [path.name for path in find(folder)]
+        ['a.MP3', 'b.wav']
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise FileNotFoundError(f"The folder to search must exist. Received: {str(folder)!r}.")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"A folder to search is needed. Received: {str(folder)!r}, which is a file.")
+    found, seen, waiting = [], set(), [folder]
+    while waiting:
+        current = waiting.pop()
+        status = current.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for name in os.listdir(current):
+            path = current / name
+            if name.startswith("."):
+                continue
+            if path.is_dir():
+                waiting.append(path)
+            elif path.suffix.lower() in _SNDFILE_SUFFIXES + _AV_SUFFIXES and path.is_file():
+                found.append(path)
+        waiting.sort(reverse=True)
+    return sorted(found)
+
+
+def read(path: str | os.PathLike, sample_rate: int, high_pass_hz: float | None = None, clip: bool = True) -> np.ndarray:
+    """Reads a whole audio file as mono samples.
+
+    Args:
+        path: an audio file. WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and more; M4A, AAC, WMA and the like with the
+            extra `av` (`pip install "gruvlike[av]"`).
+        sample_rate: samples per second of the result. Another rate in the file is resampled.
+        high_pass_hz: removes what lies below (DC, infrasound), as `Corpus.build` does. `None` keeps it.
+        clip: whether samples beyond full scale are cut to [-1, 1] (and logged).
+
+    Returns:
+        float32 samples of shape (S,).
+
+    Raises:
+        ValueError: if the file is no audio, is damaged, holds no samples, or holds NaN or infinite samples.
+        OSError: if the file does not exist or must not be read.
+        ImportError: if the format needs the extra `av`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(f"{folder}/tone.wav", np.sin(np.arange(800) / 5) / 2, sample_rate=8000)
+        ...     read(f"{folder}/tone.wav", sample_rate=16000).shape
+        (1600,)
+    """
+    return np.concatenate(list(stream(path, sample_rate, high_pass_hz=high_pass_hz, clip=clip)))
+
+
+def stream(
+    path: str | os.PathLike,
+    sample_rate: int,
+    block_size: int = 65_536,
+    high_pass_hz: float | None = None,
+    clip: bool = True,
+) -> Iterator[np.ndarray]:
+    """Reads an audio file block by block, in constant memory: the same samples as `read`, whatever the block size.
+
+    The high-pass is a causal second-order Butterworth filter; it starts settled on the first sample, so that a
+    constant offset does not thump.
+
+    Args:
+        path: an audio file, see `read`.
+        sample_rate: samples per second of the result.
+        block_size: samples a block.
+        high_pass_hz: removes what lies below, see `read`.
+        clip: whether samples beyond full scale are cut to [-1, 1] (and logged).
+
+    Returns:
+        An iterator of float32 blocks of shape (block_size,); the last one may be shorter.
+
+    Raises:
+        As `read`; damage in the middle of a file is raised when the stream gets there.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(f"{folder}/tone.wav", np.sin(np.arange(800) / 5) / 2, sample_rate=8000)
+        ...     [block.size for block in stream(f"{folder}/tone.wav", sample_rate=8000, block_size=300)]
+        [300, 300, 200]
+    """
+    path = Path(path)
+    sample_rate = positive_int("sample_rate", sample_rate)
+    block_size = positive_int("block_size", block_size)
+    if high_pass_hz is not None:
+        number("high_pass_hz", high_pass_hz, low=0, high=sample_rate / 2, open_low=True)
+        if high_pass_hz == sample_rate / 2:
+            raise ValueError(f"`high_pass_hz` must be below sample_rate / 2. Received: high_pass_hz={high_pass_hz}.")
+    with open(path, "rb") as file:  # the system's own words for a missing, forbidden or wrong kind of file
+        if not file.read(1):
+            raise ValueError(f"An audio file must hold samples. Received: {str(path)!r}, which has 0 bytes.")
+    chunks = _prepared(path, sample_rate, high_pass_hz)
+    return _reblocked(_clipped(path, chunks) if clip else chunks, block_size)
+
+
+def write(path: str | os.PathLike, samples: np.ndarray, sample_rate: int, subtype: str | None = None) -> None:
+    """Writes mono samples to an audio file; the format follows from the suffix.
+
+    The file is complete before it takes its name: an earlier file of that name is replaced in one move.
+
+    Args:
+        path: the file to write: `.wav`, `.flac`, `.ogg`, `.opus`, `.mp3`, `.aiff` and what else libsndfile writes.
+        samples: float samples in [-1, 1] or int16 PCM, of shape (S,).
+        sample_rate: samples per second.
+        subtype: how samples are stored, in libsndfile's words: "PCM_16", "PCM_24", "FLOAT", ... `None` takes the
+            usual one: 16-bit PCM for WAV, FLAC and AIFF.
+
+    Raises:
+        ValueError: if samples are not mono and finite, or if the format cannot store them so.
+        OSError: if the file cannot be written.
+
+    Warns:
+        UserWarning: if samples were beyond full scale; they are clipped, never wrapped.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(f"{folder}/ramp.wav", np.linspace(0, 0.5, 3), sample_rate=8000)
+        ...     read(f"{folder}/ramp.wav", sample_rate=8000)
+        array([0.  , 0.25, 0.5 ], dtype=float32)
+    """
+    path = Path(path)
+    samples = mono("samples", samples)
+    sample_rate = positive_int("sample_rate", sample_rate)
+    kind, subtype = _format(path, subtype)
+    if subtype == "PCM_16":
+        samples, over = _to_pcm(samples)
+    else:
+        over = int(np.count_nonzero(np.abs(samples) > 1))
+        samples = np.clip(samples, -1, 1)
+    if over:
+        warnings.warn(
+            f"{over} of {len(samples)} samples were beyond full scale and are clipped in {str(path)!r}.", stacklevel=2
+        )
+    with replacing(path) as temporary:
+        try:
+            with soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype, format=kind) as file:
+                for start in range(0, len(samples), _DECODED_FRAMES):
+                    file.write(samples[start : start + _DECODED_FRAMES])
+        except soundfile.LibsndfileError as error:
+            raise OSError(f"{str(path)!r} could not be written: {error.error_string}") from error
+
+
+def _to_pcm(samples: np.ndarray) -> tuple[np.ndarray, int]:
+    """Rounds float samples to int16 PCM (samples = pcm / 32768), clipping what is beyond full scale.
+
+    Args:
+        samples: float32 samples of shape (S,), finite.
+
+    Returns:
+        int16 PCM of shape (S,), and the number of samples that were beyond [-1, 1].
+
+    Example:
+        >>> _to_pcm(np.array([0.0, 0.5, 1.0, -1.5], "float32"))
+        (array([     0,  16384,  32767, -32768], dtype=int16), 1)
+    """
+    over = int(np.count_nonzero(np.abs(samples) > 1))
+    scaled = samples * np.float32(32768)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16), over
+
+
+# From here on: the chain of generators behind `stream`.
+
+
+def _prepared(path: Path, sample_rate: int, high_pass_hz: float | None) -> Iterator[np.ndarray]:
+    total = 0
+    with _decoder(path) as (rate, chunks):
+        for chunk in _high_passed(_resampled(_finite(path, chunks), rate, sample_rate), sample_rate, high_pass_hz):
+            total += chunk.size
+            yield chunk
+    if not total:
+        raise ValueError(f"An audio file must hold samples. Received: {str(path)!r}, which decodes to none.")
+
+
+@contextmanager
+def _decoder(path: Path) -> Iterator[Decoder]:
+    """Opens `path` with libsndfile, or with PyAV what libsndfile does not know: (sample rate, mono chunks)."""
+    try:
+        file = soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
+    except soundfile.LibsndfileError as error:
+        if error.code != _UNRECOGNISED:
+            raise _unreadable(path, error.error_string) from error
+        with _open_av(path) as container:
+            yield container.streams.audio[0].rate, _av_chunks(path, container)
+        return
+    with file:
+        yield file.samplerate, _sndfile_chunks(path, file)
+
+
+def _sndfile_chunks(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    _refuse_cut_off(path, file)
+    buffer = np.empty((_DECODED_FRAMES, file.channels), np.float32)
+    done = 0
+    while True:
+        try:
+            block = file.read(out=buffer)
+        except soundfile.LibsndfileError as error:
+            raise _broken(path, done, file.samplerate, error.error_string, within=len(buffer)) from error
+        if not len(block):
+            break
+        done += len(block)
+        yield _mixed(block)
+    missing = file.frames - done
+    if missing <= _INEXACT_FRAMES:
+        return
+    if file.format == "MP3":  # its length is often an estimate
+        if missing > file.frames / 10:
+            logger.warning("%r: its header promises %d samples, only %d were found.", str(path), file.frames, done)
+        return
+    raise _broken(path, done, file.samplerate, f"{missing} samples are missing")
+
+
+def _refuse_cut_off(path: Path, file: soundfile.SoundFile) -> None:
+    match = _CUT_OFF.search(file.extra_info)
+    if match:
+        promised, present = int(match[1]), int(match[2])
+        if present < promised < _UNKNOWN_LENGTH:
+            reason = f"its header promises {promised} bytes of samples, {present} are there"
+            raise _broken(path, file.frames, file.samplerate, reason)
+
+
+def _open_av(path: Path) -> Any:
+    advice = 'M4A, AAC, WMA and the like need the extra `av`: pip install "gruvlike[av]".'
+    try:
+        import av
+    except ImportError as error:
+        if path.suffix.lower() in _SNDFILE_SUFFIXES:
+            raise _unreadable(path, f"format not recognised. ({advice})") from error
+        raise ImportError(f"{str(path)!r} is in no format that libsndfile reads. {advice}") from error
+    try:
+        container = av.open(os.fsdecode(path))
+    except av.FFmpegError as error:
+        raise _unreadable(path, error.strerror) from error
+    if not container.streams.audio:
+        container.close()
+        raise _unreadable(path, "it has no audio stream.")
+    return container
+
+
+def _av_chunks(path: Path, container: Any) -> Iterator[np.ndarray]:
+    import av
+
+    stream = container.streams.audio[0]
+    planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)  # scales integers, no more
+    done = 0
+    try:
+        for frame in container.decode(stream):
+            for part in planar.resample(frame):
+                done += part.samples
+                yield _mixed(part.to_ndarray().T)
+    except av.FFmpegError as error:
+        raise _broken(path, done, stream.rate, error.strerror) from error
+
+
+def _unreadable(path: Path, reason: str) -> ValueError:
+    # libsndfile says "File does not exist" of a broken MP3 that does exist.
+    reason = "the file is damaged." if "does not exist" in reason else reason
+    return ValueError(f"The file must be readable audio. Received: {str(path)!r}: {reason}")
+
+
+def _broken(path: Path, done: int, rate: int, reason: str, within: int = 0) -> ValueError:
+    where = (
+        f"after {done / rate:.2f} s" if not within else f"between {done / rate:.2f} and {(done + within) / rate:.2f} s"
+    )
+    return ValueError(
+        f"The file must be whole. Received: {str(path)!r}, which breaks off {where}: {reason.rstrip('.')}. "
+        "Get it anew, or cut it there with an audio editor."
+    )
+
+
+def _mixed(block: np.ndarray) -> np.ndarray:
+    """(n, channels) -> (n,). Adding columns is ten times as fast as `mean(axis=1)`."""
+    mono = block[:, 0].copy()
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities: counted afterwards
+        for channel in block.T[1:]:
+            mono += channel
+    if block.shape[1] > 1:
+        mono *= np.float32(1 / block.shape[1])
+    return mono
+
+
+def _finite(path: Path, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    bad = total = 0
+    for chunk in chunks:
+        total += chunk.size
+        finite = np.isfinite(chunk)
+        if not finite.all():
+            bad += int(np.count_nonzero(~finite))
+        elif not bad:  # after the first bad sample the rest is only counted
+            yield chunk
+    if bad:
+        raise ValueError(
+            f"Samples must be finite. Received: {str(path)!r}, where {bad} of {total} are NaN or infinite. "
+            "Export the file anew, as 16 or 24-bit PCM."
+        )
+
+
+def _resampled(chunks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    if rate == sample_rate:
+        yield from chunks
+        return
+    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    for chunk in chunks:
+        yield resampler.resample_chunk(chunk)
+    yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def _high_passed(chunks: Iterable[np.ndarray], sample_rate: int, high_pass_hz: float | None) -> Iterator[np.ndarray]:
+    if high_pass_hz is None:
+        yield from chunks
+        return
+    # float64: at 20 Hz of 44.1 kHz the poles lie too near 1 for float32.
+    sections = butter(2, high_pass_hz, "highpass", fs=sample_rate, output="sos")
+    state = None
+    for chunk in chunks:
+        if chunk.size:
+            state = sosfilt_zi(sections) * chunk[0] if state is None else state
+            filtered, state = sosfilt(sections, chunk, zi=state)
+            yield filtered.astype(np.float32)
+
+
+def _clipped(path: Path, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    over, peak = 0, 1.0
+    for chunk in chunks:
+        loudest = float(np.max(np.abs(chunk), initial=0))
+        if loudest > 1:
+            over += int(np.count_nonzero(np.abs(chunk) > 1))
+            peak = max(peak, loudest)
+            chunk = np.clip(chunk, -1, 1)
+        yield chunk
+    if over:
+        logger.info("%r: %d samples beyond full scale (peak %.3f) were clipped.", str(path), over, peak)
+
+
+def _reblocked(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    block, filled = np.empty(size, np.float32), 0
+    for chunk in chunks:
+        while chunk.size:
+            taken = min(size - filled, chunk.size)
+            block[filled : filled + taken] = chunk[:taken]
+            filled, chunk = filled + taken, chunk[taken:]
+            if filled == size:
+                yield block
+                block, filled = np.empty(size, np.float32), 0
+    if filled:
+        yield block[:filled]
+
+
+def _format(path: Path, subtype: str | None) -> tuple[str, str]:
+    """libsndfile's names for the format and subtype that `path` is to be written in."""
+    suffix = path.suffix[1:].upper()
+    kind = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}.get(suffix, suffix)
+    if kind not in soundfile.available_formats() or kind == "RAW":
+        raise ValueError(f"`path` must end in a suffix that can be written, such as .wav. Received: {str(path)!r}.")
+    subtype = subtype or ("OPUS" if suffix == "OPUS" else soundfile.default_subtype(kind))
+    if not soundfile.check_format(kind, subtype):
+        options = ", ".join(soundfile.available_subtypes(kind))
+        raise ValueError(f"`subtype` of a {kind} file must be one of {options}. Received: subtype={subtype!r}.")
+    return kind, subtype.upper()

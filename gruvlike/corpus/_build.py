@@ -1,0 +1,240 @@
+"""Building a corpus: files are prepared in parallel into parts beside the target, then joined in one move.
+
+A part is the PCM of one track under the hash of its source. Parts are what an interrupted build leaves behind, and what
+the next one finds. Nothing large travels between workers and the parent, so any executor will do and memory stays
+constant.
+"""
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+from .. import audio
+from .._checks import replacing
+from . import _file
+
+logger = logging.getLogger(__name__)
+
+# Silent: nothing above three steps of 16 bits, which is what dither leaves of digital silence.
+_SILENCE = 3 / 32768
+_BLOCK_SIZE = 1 << 18
+
+
+class _UnusableError(Exception):
+    """A file that is left out, with the reason."""
+
+
+class _StoppedError(Exception):
+    """The build was interrupted."""
+
+
+def build(
+    paths: Any, file: Path, sample_rate: int, high_pass_hz: float | None, executor: Executor | None, strict: bool
+) -> list[tuple[str, str]]:
+    """Writes the corpus `file` and returns what was left out: (path, reason)."""
+    earlier = _earlier(file, sample_rate, high_pass_hz)
+    sources = _sources(paths)
+    folder = file.with_name(file.name + ".parts")
+    folder.mkdir(exist_ok=True)
+    settings = f"{sample_rate}-{float(high_pass_hz or 0)!r}-v{_file.VERSION}"
+    try:
+        _offer(folder, settings, earlier)
+        prepare = functools.partial(
+            _prepare, folder=folder, settings=settings, sample_rate=sample_rate, high_pass_hz=high_pass_hz
+        )
+        results = _run(prepare, sources, executor)
+        skipped = [
+            (str(source), about["skipped"])
+            for source, about in zip(sources, results, strict=True)
+            if "skipped" in about
+        ]
+        kept = [(source, about) for source, about in zip(sources, results, strict=True) if "skipped" not in about]
+        _report(skipped, kept, strict)
+        with replacing(file) as temporary:
+            tracks = ((_attributes(s, a), _pcm(folder, settings, earlier, a["hash"])) for s, a in kept)
+            _file.write(temporary, sample_rate, high_pass_hz, tracks)
+    except BaseException:  # Ctrl-C and a full disk included: say what is kept, hide nothing
+        parts = len(list(folder.glob("*.pcm")))
+        if parts:
+            logger.warning("Stopped. %d prepared tracks are kept in %r: build again to go on.", parts, str(folder))
+        else:
+            _clear(folder)
+        raise
+    _clear(folder)
+    return skipped
+
+
+def _earlier(file: Path, sample_rate: int, high_pass_hz: float | None) -> dict[str, _file.Track]:
+    """The tracks by hash that a corpus of the same settings under that name has; refuses what is no corpus."""
+    if not file.parent.is_dir():
+        raise FileNotFoundError(
+            f"The folder to write in must exist. Received: {str(file)!r}. Make {str(file.parent)!r} first."
+        )
+    if not file.exists():
+        return {}
+    try:
+        rate, high_pass, tracks = _file.read(file)
+    except ValueError as error:
+        raise ValueError(f"{error} It is not overwritten: remove it, or give another name.") from error
+    agree = rate == sample_rate and high_pass == high_pass_hz
+    return {track.hash: track for track in tracks} if agree else {}
+
+
+def _sources(paths: Any) -> list[Path]:
+    """All audio files that `paths` (a path, or an iterable of paths, of files and folders) stands for, each once."""
+    paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    sources: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            sources.update(dict.fromkeys(audio.find(path)))
+        elif path.exists():
+            sources[path] = None
+        else:
+            raise FileNotFoundError(f"The music must exist. Received: {str(path)!r}.")
+    if not sources:
+        raise ValueError(
+            f"At least one audio file is needed. Received: {', '.join(map(str, paths)) or 'no path'}, where no file "
+            "has the suffix of an audio format (.wav, .flac, .ogg, .mp3, ...)."
+        )
+    return list(sources)
+
+
+def _offer(folder: Path, settings: str, earlier: dict[str, _file.Track]) -> None:
+    """Lists the tracks of the earlier corpus among the parts, and removes what a killed build left unfinished."""
+    for path in folder.glob("*.json"):
+        if not path.with_suffix(".pcm").exists():
+            path.unlink()
+    for path in folder.glob(".*"):
+        path.unlink()
+    for track in earlier.values():
+        about = {"hash": track.hash, "peak": track.peak, "rms": track.rms, "clipped": track.clipped}
+        (folder / f"{track.hash}-{settings}.json").write_text(json.dumps(about))
+
+
+def _clear(folder: Path) -> None:
+    for pattern in ("*.json", "*.pcm", ".*"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _run(prepare: Any, sources: list[Path], executor: Executor | None) -> list[dict[str, Any]]:
+    """Prepares all sources, the largest first so that no long file is left for the end."""
+    stop = threading.Event()
+    if executor is None:
+        # Threads: decoding, resampling and filtering release the GIL, and no process has to be started.
+        pool = executor = ThreadPoolExecutor(_cores())
+        prepare = functools.partial(prepare, stop=stop)
+    else:
+        pool = nullcontext()
+    results: list[dict[str, Any]] = [{}] * len(sources)
+    with pool:
+        order = sorted(range(len(sources)), key=lambda i: -sources[i].stat().st_size)
+        futures = {executor.submit(prepare, sources[i]): i for i in order}
+        try:
+            for future in tqdm(as_completed(futures), "Preparing", len(futures), unit="file", disable=None):
+                results[futures[future]] = future.result()
+        except BaseException:  # Ctrl-C too: the threads must end before the interpreter can
+            stop.set()
+            for future in futures:
+                future.cancel()
+            raise
+    return results
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _prepare(
+    source: Path,
+    folder: Path,
+    settings: str,
+    sample_rate: int,
+    high_pass_hz: float | None,
+    stop: threading.Event | None = None,
+) -> dict[str, Any]:
+    """Makes the part of one file (in a worker) and returns what is known about it, or why it is left out."""
+    try:
+        with _leaving_out(), open(source, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        part = folder / f"{digest}-{settings}.pcm"
+        known = part.with_suffix(".json")
+        if known.exists():
+            return json.loads(known.read_text())
+        with replacing(part) as temporary, open(temporary, "wb") as out:
+            about = {"hash": digest, **_write_pcm(out, _blocks(source, sample_rate, high_pass_hz), stop)}
+        with replacing(known) as temporary:
+            temporary.write_text(json.dumps(about))
+        return about
+    except _UnusableError as reason:
+        return {"skipped": str(reason)}
+
+
+def _blocks(source: Path, sample_rate: int, high_pass_hz: float | None) -> Iterator[np.ndarray]:
+    with _leaving_out():
+        yield from audio.stream(source, sample_rate, _BLOCK_SIZE, high_pass_hz, clip=False)
+
+
+@contextmanager
+def _leaving_out() -> Iterator[None]:
+    """Turns the errors of an unreadable file into `_UnusableError`, so that a full disk is not taken for one."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        raise _UnusableError(str(error)) from error
+
+
+def _write_pcm(out: BinaryIO, blocks: Iterable[np.ndarray], stop: threading.Event | None) -> dict[str, float]:
+    peak = size = clipped = 0
+    energy = 0.0
+    for block in blocks:
+        if stop is not None and stop.is_set():
+            raise _StoppedError
+        pcm, over = audio._to_pcm(block)
+        out.write(pcm.astype("<i2", copy=False).data)
+        peak = max(peak, int(pcm.max()), -int(pcm.min()))
+        rounded = pcm.astype(np.float32)
+        energy += float(np.dot(rounded, rounded))
+        size, clipped = size + pcm.size, clipped + over
+    if peak <= _SILENCE * 32768:
+        raise _UnusableError(f"silent: no sample of {size} is above {_SILENCE:.1e} of full scale")
+    return {"peak": peak / 32768, "rms": (energy / size) ** 0.5 / 32768, "clipped": clipped}
+
+
+def _report(skipped: list[tuple[str, str]], kept: list[tuple[Path, dict[str, Any]]], strict: bool) -> None:
+    total = len(skipped) + len(kept)
+    listing = "".join(f"\n  {path!r}: {reason}" for path, reason in skipped)
+    if not kept:
+        raise ValueError(f"At least one file must be readable music. Received: {total}, none of them usable:{listing}")
+    if skipped and strict:
+        raise ValueError(
+            f"With strict=True all files must be usable. Received: {len(skipped)} of {total} that are not:{listing}\n"
+            "Remove or repair them, or build with strict=False."
+        )
+    if skipped:
+        logger.warning("%d of %d files were left out:%s", len(skipped), total, listing)
+    clipped = [about["clipped"] for _, about in kept if about["clipped"]]
+    if clipped:
+        logger.warning("%d samples in %d tracks were beyond full scale and are clipped.", sum(clipped), len(clipped))
+
+
+def _attributes(source: Path, about: dict[str, Any]) -> dict[str, Any]:
+    return {"name": source.name, "source": str(source), **about}
+
+
+def _pcm(folder: Path, settings: str, earlier: dict[str, _file.Track], digest: str) -> np.ndarray:
+    part = folder / f"{digest}-{settings}.pcm"
+    return np.memmap(part, "<i2", mode="r") if part.exists() else earlier[digest].pcm

@@ -1,0 +1,230 @@
+"""Batches of PCM windows for `fit`, cut from the mapped corpus when they are asked for.
+
+Nothing is kept but the lengths of the tracks: the position of any window follows by arithmetic, and the shuffling is a
+keyed permutation that is computed, not stored. So every overlapping window of a thousand hours costs no more memory
+than those of one.
+"""
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from ._checks import positive_int
+
+if TYPE_CHECKING:
+    from .corpus import Track
+
+logger = logging.getLogger(__name__)
+
+_ROUNDS = 6
+
+
+class Windows(keras.utils.PyDataset):
+    """Windows of the tracks of a corpus, in batches.
+
+    In each track the windows lie on a grid: they start at the offset and every `hop` samples from there; the last one
+    is right-aligned, so that the end of the music is always covered. A window never crosses from one track to another.
+    Tracks shorter than a window are left out (and logged).
+
+    All epochs have the same number of batches. Where a random offset leaves room for one window less in a track, the
+    one that is left over starts at sample 0: it covers the music before the offset.
+
+    Batch `i` is a function of (`random_seed`, `epoch`, `i`) alone: it does not matter which batches were read before,
+    in what order, or in which thread. `epoch` counts up by itself at the end of each epoch and can be set;
+    `first_batch` starts the epoch at hand at that batch (its length is what is left of it) and is 0 again afterwards.
+    Keras shuffles whole batches too unless it is told `fit(shuffle=False)`.
+
+    Args:
+        corpus: a `Corpus`, or any collection of its tracks.
+        span: samples a window.
+        hop: samples from one window to the next; `None`: `span`. Smaller than `span`, windows overlap.
+        batch_size: windows a batch. The last batch of an epoch may be smaller.
+        offset: "random" moves the grid by a new number of samples in [0, hop) each epoch; an integer in [0, hop)
+            fixes it.
+        shuffle: whether the windows of an epoch come in random order, else in the order of the music.
+        random_seed: decides offsets and order.
+        shard: (i, n): process i of n gets every n-th window. Shards share no window and leave none out.
+        **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
+
+    Returns:
+        Batches `(pcm,)`: a tuple of one int16 array of shape (B, span), samples = pcm / 32768.
+
+    Raises:
+        ValueError: if no window fits, if a shard would be empty, or if an argument is out of range.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> class Ramp(SimpleNamespace):  # stands for a track of a corpus
+        ...     def __len__(self):
+        ...         return len(self.pcm)
+        >>> ramp = Ramp(pcm=np.arange(10, dtype="int16"))
+        >>> for (pcm,) in Windows([ramp], span=4, hop=3, batch_size=2, offset=1, shuffle=False):
+        ...     print(pcm.tolist())
+        [[1, 2, 3, 4], [4, 5, 6, 7]]
+        [[6, 7, 8, 9]]
+    """
+
+    def __init__(
+        self,
+        corpus: "Iterable[Track]",
+        span: int,
+        hop: int | None = None,
+        batch_size: int = 32,
+        offset: int | str = "random",
+        shuffle: bool = True,
+        random_seed: int = 0,
+        shard: tuple[int, int] = (0, 1),
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.corpus = corpus
+        self.span = positive_int("span", span)
+        self.hop = self.span if hop is None else positive_int("hop", hop)
+        self.batch_size = positive_int("batch_size", batch_size)
+        self.offset = _checked_offset(offset, self.hop)
+        self.shuffle = bool(shuffle)
+        self.random_seed = positive_int("random_seed", random_seed, minimum=0)
+        self.shard = _checked_shard(shard)
+        self.epoch = 0
+        self.first_batch = 0
+        self._tracks = self._long_enough(list(corpus))
+        self._slack = np.array([len(track) - self.span for track in self._tracks])
+        self._counts = _grid_size(self._slack, 0 if self.offset == "random" else self.offset, self.hop)
+        self._ends = np.cumsum(self._counts)
+        self._size = len(range(self.shard[0], int(self._ends[-1]), self.shard[1]))
+        if not self._size:
+            raise ValueError(
+                f"Every shard must get windows. Received: shard={self.shard} of {self._ends[-1]} windows. "
+                "Use fewer shards or a smaller hop."
+            )
+
+    def _long_enough(self, tracks: "list[Track]") -> "list[Track]":
+        fitting = [track for track in tracks if len(track) >= self.span]
+        if not fitting:
+            longest = max(map(len, tracks), default=0)
+            raise ValueError(
+                f"No window fits: it needs {self.span} samples, the longest track has {longest}. "
+                "Use fewer steps or smaller blocks."
+            )
+        if len(fitting) < len(tracks):
+            short = len(tracks) - len(fitting)
+            logger.warning(
+                "%d of %d tracks are left out: they are shorter than a window of %d samples.",
+                *(short, len(tracks), self.span),
+            )
+        return fitting
+
+    def __len__(self) -> int:
+        return -(-self._size // self.batch_size) - self.first_batch
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+        tracks, starts = self._positions(index)
+        pcm = np.empty((len(starts), self.span), np.int16)
+        for row, track, start in zip(pcm, tracks, starts, strict=True):
+            row[:] = self._tracks[track].pcm[start : start + self.span]
+        return (pcm,)
+
+    def on_epoch_end(self) -> None:
+        """Goes on to the next epoch (called by Keras)."""
+        self.epoch += 1
+        self.first_batch = 0
+
+    def position(self, batch_index: int, row: int) -> "tuple[Track, int]":
+        """Says where a window of the epoch at hand comes from.
+
+        Args:
+            batch_index: number of the batch.
+            row: number of the window in the batch.
+
+        Returns:
+            The track and the first sample within it: the window is `track.pcm[start : start + span]`.
+        """
+        tracks, starts = self._positions(batch_index)
+        return self._tracks[tracks[row]], int(starts[row])
+
+    def _positions(self, batch_index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the tracks and first samples of the windows of a batch."""
+        if not -len(self) <= batch_index < len(self):
+            raise IndexError(f"The epoch has {len(self)} batches. Received: {batch_index}.")
+        batch = batch_index % len(self) + self.first_batch
+        epoch, total = self.epoch, int(self._ends[-1])
+        first = batch * self.batch_size
+        windows = self.shard[0] + self.shard[1] * np.arange(first, min(first + self.batch_size, self._size))
+        if self.shuffle:
+            windows = permuted(windows, total, (self.random_seed, epoch))
+        tracks = np.searchsorted(self._ends, windows, side="right")
+        ordinals = windows - (self._ends - self._counts)[tracks]
+        slack, offset = self._slack[tracks], self._offset(epoch)
+        spare = self._counts[tracks] - _grid_size(slack, offset, self.hop)
+        on_grid = np.minimum(offset + (ordinals - spare) * self.hop, slack)
+        return tracks, np.where(ordinals < spare, 0, on_grid)
+
+    def _offset(self, epoch: int) -> int:
+        if self.offset != "random":
+            return self.offset
+        return int(np.random.default_rng((self.random_seed, epoch, 0)).integers(self.hop))
+
+
+def _grid_size(slack: np.ndarray, offset: int, hop: int) -> np.ndarray:
+    """Windows a track: those on the grid that start before `slack`, the last possible start, and the one there."""
+    return -(-np.maximum(slack - offset, 0) // hop) + 1
+
+
+def permuted(index: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
+    """Maps each index in [0, size) to its place in a random order, without storing that order.
+
+    A Feistel network permutes the numbers of 2k bits; what falls outside [0, size) is sent through it again until it
+    falls inside, which keeps it a permutation.
+
+    Args:
+        index: integers in [0, size), of shape (n,).
+        size: how many there are.
+        key: integers; each key gives another order.
+
+    Returns:
+        int64 array of shape (n,).
+
+    Example:
+        >>> sorted(permuted(np.arange(7), 7, (0, 0)).tolist())
+        [0, 1, 2, 3, 4, 5, 6]
+
+    References:
+        J. Black and P. Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002 (cycle walking).
+    """
+    bits = np.uint64(max(1, (int(size - 1).bit_length() + 1) // 2))
+    mask = np.uint64((1 << int(bits)) - 1)
+    keys = np.random.SeedSequence((*key, 1)).generate_state(_ROUNDS, np.uint64)
+    numbers = index.astype(np.uint64)
+    outside = np.ones(len(numbers), bool)
+    while outside.any():
+        left, right = numbers[outside] >> bits, numbers[outside] & mask
+        for round_key in keys:
+            left, right = right, left ^ (_scrambled(right + round_key) & mask)
+        numbers[outside] = (left << bits) | right
+        outside = numbers >= size
+    return numbers.astype(np.int64)
+
+
+def _scrambled(numbers: np.ndarray) -> np.ndarray:
+    """The finalizer of SplitMix64: every bit of the input moves every bit of the output."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _checked_offset(offset: int | str, hop: int) -> int | str:
+    if isinstance(offset, str) and offset == "random":
+        return offset
+    if isinstance(offset, str) or positive_int("offset", offset, minimum=0) >= hop:
+        raise ValueError(f'`offset` must be "random" or an integer in [0, hop={hop}). Received: offset={offset!r}.')
+    return int(offset)
+
+
+def _checked_shard(shard: tuple[int, int]) -> tuple[int, int]:
+    index, count = shard
+    if positive_int("shard[0]", index, minimum=0) >= positive_int("shard[1]", count):
+        raise ValueError(f"`shard` must be (i, n) with 0 <= i < n. Received: shard={shard!r}.")
+    return int(index), int(count)

@@ -392,7 +392,7 @@ def load(path: str | os.PathLike) -> AudioModel:
         FileNotFoundError: There is no model file 'no_such_run.keras'. ...
     """
     # So that their classes are registered before Keras looks for them.
-    from gruvlike import encoders, normalizers  # noqa: F401
+    from gruvlike import _gates, encoders, normalizers  # noqa: F401
 
     path = Path(path)
     if not path.exists():

@@ -3,36 +3,19 @@
 import os
 import random
 from pathlib import Path
-from typing import Any
 
 import h5py
 import keras
 import numpy as np
 
 from gruvlike._checks import choice, positive_int, replacing
+from gruvlike._gates import hard_sigmoid_2015
 
 _RECURRENT_GAIN = 1.1  # the orthogonal kernels of that Keras: singular values of 1.1, as the golden weights show
 _ARRAYS = {12: "lstm", 9: "gru"}  # arrays of a recurrent layer in a weights file
 # Keras's gates (LSTM: input, forget, candidate, output) as places in the file's order (input, candidate, forget,
 # output). Swapping two places undoes itself, so the same order serves reading and writing.
 _GATES = {"lstm": (0, 2, 1, 3), "gru": (0, 1, 2)}
-
-
-@keras.saving.register_keras_serializable(package="gruvlike")
-def hard_sigmoid_2015(x: Any) -> Any:
-    """The gates' activation in 2015, clip(0.2 x + 0.5, 0, 1); the slope of Keras 3's own `hard_sigmoid` is 1/6.
-
-    Args:
-        x: A tensor or array of numbers.
-
-    Returns:
-        Numbers in [0, 1], same shape.
-
-    Example:
-        >>> keras.ops.convert_to_numpy(hard_sigmoid_2015(np.array([-3.0, 0.0, 1.0], "float32")))
-        array([0. , 0.5, 0.7], dtype=float32)
-    """
-    return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
 def network(

@@ -5,6 +5,7 @@ import numpy as np
 
 from gruvlike._checks import choice, positive_int
 from gruvlike.encoders import BlockDFT, TimeBlocks
+from gruvlike.generation import Generator
 from gruvlike.gruv2015._data import FULL_SCALE
 from gruvlike.models import AudioModel
 from gruvlike.normalizers import Standardizer
@@ -42,7 +43,7 @@ def generate(
         ((15, 8), (40,))
     """
     steps = positive_int("steps", steps)
-    run = {"carry": _carry, "full": _feed_again}[choice("history", history, ("carry", "full"))]
+    choice("history", history, ("carry", "full"))
     seed = np.asarray(seed, dtype=np.float32)
     features = network.input_shape[-1]
     seed = seed[None] if seed.ndim == 2 else seed
@@ -51,7 +52,11 @@ def generate(
             f"`seed` must have shape (1, T, {features}) or (T, {features}), T > 0. Received: shape={seed.shape}."
         )
     mean, std = _check_statistics(mean, std, features)
-    return (run(network, seed, steps) * std + mean).astype(np.float32)
+    # Frames put end to end are time-domain blocks: the sound of a song without an encoder.
+    generator = Generator(network, encoder=TimeBlocks(features), sample_rate=1)
+    song = generator.extend(seed.reshape(-1), steps=steps, history=history).reshape(steps, features)
+    frames = np.concatenate([network.predict_on_batch(seed)[0, :-1], song])
+    return (frames * std + mean).astype(np.float32)
 
 
 def _check_statistics(mean: np.ndarray, std: np.ndarray, features: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,48 +67,6 @@ def _check_statistics(mean: np.ndarray, std: np.ndarray, features: int) -> tuple
             f"Received: shapes {mean.shape} and {std.shape}. Use those of `prepare` with the same block size."
         )
     return mean, std
-
-
-def _feed_again(network: keras.Model, seed: np.ndarray, steps: int) -> np.ndarray:
-    past, song = seed, network.predict_on_batch(seed)[0]
-    for _ in range(steps - 1):
-        past = np.concatenate([past, song[None, -1:]], axis=1)
-        # Zeros behind change nothing before them, and lengths that are powers of two keep compilations few.
-        padding = (1 << (past.shape[1] - 1).bit_length()) - past.shape[1]
-        outputs = network.predict_on_batch(np.pad(past, ((0, 0), (0, padding), (0, 0))))
-        song = np.concatenate([song, outputs[0, past.shape[1] - 1 : past.shape[1]]])
-    return song
-
-
-def _carry(network: keras.Model, seed: np.ndarray, steps: int) -> np.ndarray:
-    step = _with_states(network)
-    states = [np.zeros((1, *given.shape[1:]), np.float32) for given in step.inputs[1:]]
-    frames, song = seed, []
-    for _ in range(steps):
-        outputs, *states = step.predict_on_batch([frames, *states])
-        song.append(outputs[0])
-        frames = outputs[:, -1:]
-    return np.concatenate(song)
-
-
-def _with_states(network: keras.Model) -> keras.Model:
-    """The same layers and weights as (frames, states) -> (frames, states)."""
-    outputs = frames = keras.Input((None, network.input_shape[-1]))
-    given, carried = [], []
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.LSTM | keras.layers.GRU):
-            initial = [keras.Input((layer.units,)) for _ in range(2 if isinstance(layer, keras.layers.LSTM) else 1)]
-            twin = keras.layers.RNN(layer.cell, return_sequences=True, return_state=True)
-            outputs, *states = twin(outputs, initial_state=initial)
-            given, carried = given + initial, carried + states
-        elif isinstance(layer, keras.layers.Dense):
-            outputs = layer(outputs)
-        else:
-            raise ValueError(
-                f"Only Dense, LSTM and GRU carry their state here. Received: layer {layer.name!r} of type "
-                f"{type(layer).__name__}. Use history='full', or `gruvlike.Generator`."
-            )
-    return keras.Model([frames, *given], [outputs, *carried])
 
 
 def to_audio_model(

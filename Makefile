@@ -58,9 +58,9 @@ endef
 	@$(call venv,.venv-$*)
 	rm -f $@
 	echo "Installing gruvlike and $* into .venv-$* (once, some minutes) ..."
-	.venv-$*/bin/pip install -q --no-deps -e . </dev/null
 	.venv-$*/bin/python .ci/requirements.py test > .venv-$*/requirements.txt
 	.venv-$*/bin/pip install -q -r .venv-$*/requirements.txt $(if $(filter torch,$*),'$(TORCH)',$*) </dev/null
+	.venv-$*/bin/pip install -q --no-deps -e . </dev/null
 	touch $@
 
 # --- what one asks for ------------------------------------------------------------------------------------------------

@@ -1,13 +1,21 @@
-"""Prints what the installed gruvlike needs, with the extras named as arguments and without TensorFlow, one a line.
+"""Prints what setup.py lists, with the extras named as arguments and without TensorFlow, one a line.
 
-The environments of the other backends get everything that setup.py lists but TensorFlow: this reads it from there.
+The environments of the other backends get the same as everybody else but TensorFlow, without a second list.
 """
 
+import runpy
 import sys
-from importlib.metadata import requires
+import types
+from pathlib import Path
 
-for requirement in requires("gruvlike"):
-    specifier, _, marker = (part.strip() for part in requirement.partition(";"))
-    asked_for = not marker or any(marker.replace("'", '"') == f'extra == "{extra}"' for extra in sys.argv[1:])
-    if asked_for and not specifier.startswith("tensorflow"):
-        print(specifier)
+metadata = {}
+# A new environment has no setuptools, and nothing is to be built here: only the arguments count.
+sys.modules["setuptools"] = types.SimpleNamespace(setup=metadata.update, find_packages=lambda **_: [])
+runpy.run_path(str(Path(__file__).resolve().parents[1] / "setup.py"))
+
+requirements = [*metadata["install_requires"]]
+for extra in sys.argv[1:]:
+    requirements += metadata["extras_require"][extra]
+for requirement in requirements:
+    if not requirement.startswith("tensorflow"):
+        print(requirement)

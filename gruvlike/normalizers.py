@@ -34,7 +34,8 @@ class Normalizer(TwoWayLayer):
 
     A subclass defines `choose(statistics)`, which returns the shift and the scale of each feature. The statistics are
     weights: they travel in the model's file. A scale of 0 marks a constant feature: it encodes to 0 and decodes to
-    its shift, whatever the network says.
+    its mean, whatever the network says. `fit` marks those whose standard deviation is at most 1e-8, or so far below
+    their mean or the strongest feature that it is rounding noise of float32 (138 dB).
 
     Args:
         features: F, known once fitted; leave it out.
@@ -83,13 +84,13 @@ class Normalizer(TwoWayLayer):
             array([[1., 1.]], dtype=float32)
         """
         statistics = measure(corpus, encoder)
-        shift, scale = (np.broadcast_to(array, statistics.mean.shape) for array in self.choose(statistics))
+        shift, scale = self.choose(statistics)
+        std = np.sqrt(statistics.variance)
         # Below this a feature is rounding noise of a transform in float32, not sound.
-        loudest = np.sqrt(np.max(statistics.variance + statistics.mean**2))
-        noise = FLOAT32_NOISE * np.maximum(loudest, np.abs(statistics.mean))
-        scale = np.where(scale > noise, scale, 0.0)
-        self._assign(shift, scale, statistics.mean)
-        if self.needs_fit and not (scale > SMALLEST_SCALE).any():
+        noise = FLOAT32_NOISE * np.maximum(np.abs(statistics.mean), np.hypot(statistics.mean, std).max())
+        varies = (std if np.ndim(scale) else scale) > np.maximum(noise, SMALLEST_SCALE)
+        self._assign(np.where(varies, shift, statistics.mean), np.where(varies, scale, 0.0), statistics.mean)
+        if self.needs_fit and not varies.any():
             message = "No feature of this corpus varies (is it silence?): all frames will be scaled to 0."
             warnings.warn(message, stacklevel=2)
         return self
@@ -138,11 +139,7 @@ class Normalizer(TwoWayLayer):
     def call(self, frames: Any, reverse: bool = False) -> Any:
         """Returns the frames scaled, or scaled back if `reverse`."""
         frames = np.asarray(frames, "float32") if on_host(frames) else keras.ops.cast(frames, "float32")
-        if frames.shape[-1:] != (self.features,) and self.features is not None:
-            raise ValueError(
-                f"`frames` must have {self.features} features, as the frames that the statistics are of. "
-                f"Received: shape={tuple(frames.shape)}."
-            )
+        self._check_shape(frames.shape)
         return self._backward(frames) if reverse else self._forward(frames)
 
     def compute_output_shape(self, input_shape: tuple, reverse: bool = False) -> tuple:
@@ -151,6 +148,7 @@ class Normalizer(TwoWayLayer):
 
     def compute_output_spec(self, frames: Any, reverse: bool = False) -> keras.KerasTensor:
         """Returns the symbolic result of `call`."""
+        self._check_shape(frames.shape)
         return keras.KerasTensor(frames.shape, dtype="float32")
 
     def get_config(self) -> dict[str, Any]:
@@ -176,6 +174,13 @@ class Normalizer(TwoWayLayer):
             raise RuntimeError(
                 f"{type(self).__name__} has no statistics yet. Call `fit(corpus, encoder)` first, "
                 "or load the whole model: its file holds them."
+            )
+
+    def _check_shape(self, shape: Any) -> None:
+        if self.features is not None and tuple(shape[-1:]) != (self.features,):
+            raise ValueError(
+                f"`frames` must have {self.features} features, as the frames that the statistics are of. "
+                f"Received: shape={tuple(shape)}."
             )
 
     def _make_weights(self, features: int) -> None:
@@ -205,6 +210,10 @@ class Normalizer(TwoWayLayer):
                 f"Statistics must be finite, one number or one number a feature. Received: shapes {shapes}, "
                 f"{sum(int((~np.isfinite(array)).sum()) for array in arrays)} of the values NaN or infinite."
             )
+        if (arrays[1] < 0).any():
+            raise ValueError(f"A scale must not be negative. Received: {arrays[1].min()}. Swap `low` and `high`?")
+        if self.features is None and np.ndim(mean) == 0:
+            raise ValueError("Statistics that are one number need `features`. Received: features=None.")
         if self.features is None:
             self._make_weights(features)
         if features not in (1, self.features):

@@ -1,0 +1,122 @@
+"""The log spectrum: what it promises instead of exact reconstruction."""
+
+import keras
+import librosa
+import numpy as np
+import pytest
+
+import gruvlike as gl
+
+pytestmark = pytest.mark.backends
+
+
+def magnitudes(x, encoder):
+    return np.abs(librosa.stft(x, n_fft=encoder.frame_size, hop_length=encoder.hop, center=False))
+
+
+def convergence(x, y, encoder):
+    """Spectral convergence: the relative error of the magnitudes."""
+    theirs = magnitudes(x, encoder)
+    return np.linalg.norm(theirs - magnitudes(y[: len(x)], encoder)) / np.linalg.norm(theirs)
+
+
+def test_frames_are_logarithms_of_librosas_magnitudes(melody):
+    encoder = gl.LogSpectrum(256, 64)
+    theirs = magnitudes(melody, encoder) * 2 / np.hanning(257)[:256].sum()
+    expected = np.log(np.sqrt(theirs**2 + 1e-10)).T
+    np.testing.assert_allclose(encoder.encode(melody, padded=False), expected, atol=2e-2)
+
+
+def test_a_full_scale_sine_is_zero_and_silence_is_the_floor():
+    encoder = gl.LogSpectrum(256, 64, floor_db=-80)
+    frames = encoder.encode(np.sin(2 * np.pi * np.arange(1024) * 16 / 256).astype("float32"), padded=False)
+    np.testing.assert_allclose(frames.max(axis=1), 0, atol=1e-3)
+    np.testing.assert_allclose(encoder.encode(np.zeros(300, "float32")), np.log(1e-4), atol=1e-5)
+    mel = gl.LogSpectrum(256, 64, floor_db=-80, mels=10, sample_rate=8000)
+    np.testing.assert_allclose(mel.encode(np.zeros(300, "float32")), np.log(1e-4), atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"hop": 128}, {"hop": 150}, {"hop": 256}])
+def test_round_trip_has_nearly_the_same_spectrum(options, melody):
+    encoder = gl.LogSpectrum(512, **options)
+    frames = encoder.encode(melody)
+    y = encoder.decode(frames)
+    assert len(y) == len(frames) * encoder.hop - encoder.lap
+    assert convergence(melody, y, encoder) < 0.1
+    # The control: the magnitudes with random phases, without iterations to speak of.
+    assert convergence(melody, gl.LogSpectrum(512, **options, iterations=1).decode(frames), encoder) > 0.2
+
+
+def test_as_good_as_librosa(melody):
+    encoder = gl.LogSpectrum(512, 128)
+    theirs = librosa.griffinlim(
+        magnitudes(melody, encoder), hop_length=128, n_fft=512, center=False, momentum=0.99, random_state=0
+    )
+    ours = encoder.decode(encoder.encode(melody, padded=False))
+    inner = melody[encoder.lap : encoder.lap + len(ours)]
+    assert convergence(inner, ours, encoder) < 1.3 * convergence(inner, theirs[encoder.lap :], encoder)
+
+
+def test_mel_frames_keep_the_envelope(melody):
+    encoder = gl.LogSpectrum(512, 128, mels=60, sample_rate=8000)
+    frames = encoder.encode(melody)
+    y = encoder.decode(frames)
+    assert convergence(melody, y, encoder) < 0.4
+    coarse = gl.LogSpectrum(512, 128, mels=10, sample_rate=8000)
+    assert convergence(melody, coarse.decode(coarse.encode(melody)), encoder) > 0.5
+    again = encoder.encode(y)[8 : len(frames) - 8]
+    loud = frames[8:-8] > np.log(1e-2)
+    assert np.median(np.abs(again - frames[8:-8])[loud]) < 0.2
+
+
+def test_same_seed_same_sound(melody):
+    frames = gl.LogSpectrum(256).encode(melody[:2000])
+    first = gl.LogSpectrum(256, random_seed=1).decode(frames)
+    np.testing.assert_array_equal(first, gl.LogSpectrum(256, random_seed=1).decode(frames))
+    assert np.abs(first - gl.LogSpectrum(256, random_seed=2).decode(frames)).max() > 0.01
+
+
+@pytest.mark.parametrize("length", [1, 7, 40])
+def test_streamed_pieces_join(length, melody):
+    encoder = gl.LogSpectrum(512, 128)
+    frames = encoder.encode(melody[:12_000])
+    pieces = list(encoder.decode_stream(frames[i : i + length] for i in range(0, len(frames), length)))
+    y = np.concatenate(pieces)
+    assert len(y) == len(frames) * 128 - encoder.lap
+    assert convergence(melody[:12_000], y, encoder) < 0.25
+    # No jump at the joints: the steps there are as large as elsewhere.
+    joints = np.cumsum([len(piece) for piece in pieces])[:-1]
+    steps = np.abs(np.diff(y))
+    if length == 40:
+        assert steps[joints - 1].max() <= np.quantile(steps, 0.999)
+
+
+def test_streams_take_batches(melody):
+    encoder = gl.LogSpectrum(64)
+    frames = encoder.encode(np.stack([melody[:640], melody[640:1280]]))
+    y = np.concatenate(list(encoder.decode_stream([frames[:, :9], frames[:, 9:]])), axis=1)
+    assert y.shape == encoder.decode(frames).shape
+
+
+def test_what_a_network_says_is_never_not_a_number(rng):
+    encoder = gl.LogSpectrum(64)
+    wild = rng.normal(size=(9, encoder.features)).astype("float32") * 1e4
+    assert np.isfinite(encoder.decode(wild)).all()
+
+
+def test_tensors_cannot_be_decoded():
+    encoder = gl.LogSpectrum(64)
+    for frames in (keras.ops.zeros((3, 33)), keras.Input((None, 33))):
+        with pytest.raises(TypeError, match="numpy arrays only"):
+            encoder.decode(frames)
+
+
+def test_bad_mels_are_refused():
+    with pytest.raises(ValueError, match="needs a `sample_rate`"):
+        gl.LogSpectrum(64, mels=5)
+    with pytest.raises(ValueError, match="Use fewer mels"):
+        gl.LogSpectrum(64, mels=60, sample_rate=8000)
+    with pytest.raises(ValueError, match="positive integer"):
+        gl.LogSpectrum(64, mels=0, sample_rate=8000)
+    with pytest.raises(ValueError, match="nearly"):
+        gl.LogSpectrum(64, 64)

@@ -4,6 +4,7 @@ A user's error ends with exit code 2 and one line, Ctrl-C with 130. Keras is imp
 """
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Music with recurrent networks, block by block.",
         epilog="Example: gruvlike prepare music/ music.h5 && gruvlike train music.h5 run.keras --minutes 10 && "
         "gruvlike generate run.keras seed.wav song.wav",
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"gruvlike {gl.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -213,7 +215,10 @@ def _command(
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults, but not where there is none to speak of."""
+    """Shows defaults, but not where there is none to speak of, and leaves options whole."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return textwrap.fill(text, width, break_on_hyphens=False, break_long_words=False)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default in (None, False) else super()._get_help_string(action)

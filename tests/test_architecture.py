@@ -18,20 +18,22 @@ ARROWS = {
     "_checks": set(),
     "_layers": set(),
     "_console": set(),
+    "_gates": set(),
+    "_gates": set(),
     "audio": set(),
     "corpus": {"audio", "windows"},
     "windows": set(),
     "encoders": {"_layers"},
     "normalizers": {"_layers"},
     "heads": set(),
-    "models": {"heads", "encoders", "normalizers"},
+    "models": {"_gates", "heads", "encoders", "normalizers"},
     "seeds": set(),
     "generation": {"audio", "models"},
     "metrics": {"audio", "corpus"},
     "plots": set(),
     "tune": set(),
     "callbacks": {"audio", "generation", "metrics", "plots"},
-    "gruv2015": {"audio", "encoders", "normalizers", "models", "generation"},
+    "gruv2015": {"_gates", "audio", "encoders", "normalizers", "models", "generation"},
     "_training": {"_console", "callbacks"},
 }
 LEAVES = {"_checks"}  # everybody may import them
@@ -52,13 +54,18 @@ def module_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports_of(tree, home):
-    """Modules of ours that a file imports, those inside functions included."""
+def imports_of(tree, package="gruvlike"):
+    """Modules of ours that a file in `package` imports when it runs, those inside functions included."""
+    typing_only = [n for n in ast.walk(tree) if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING"]
+    skipped = {inner for block in typing_only for inner in ast.walk(block)}
     for node in ast.walk(tree):
+        if node in skipped:
+            continue
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = f"gruvlike.{home}" if node.level else node.module
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(filter(None, [above, node.module]))
             names = [f"{base}.{alias.name}" for alias in node.names] if base == "gruvlike" else [base]
         else:
             continue
@@ -71,8 +78,8 @@ def imports_of(tree, home):
 def arrows():
     found = {}
     for path in sources():
-        home = module_of(path)
-        found.setdefault(home, set()).update(imports_of(ast.parse(path.read_text("utf-8")), home))
+        package = ".".join(path.relative_to(ROOT).parts[:-1])
+        found.setdefault(module_of(path), set()).update(imports_of(ast.parse(path.read_text("utf-8")), package))
     return {home: targets - {home} for home, targets in found.items()}
 
 
@@ -109,11 +116,18 @@ def test_imports_are_found_wherever_they_stand():
 from gruvlike import audio, corpus as c
 from gruvlike.encoders._base import Encoder
 from ._private import x
+from . import _other
+from ..windows import Windows
+from .. import tune
 import gruvlike.models
 def f():
     import gruvlike as gl
+if TYPE_CHECKING:
+    from gruvlike import metrics
 """
-    assert set(imports_of(ast.parse(text), "plots")) == {"audio", "corpus", "encoders", "plots", "models", "gruvlike"}
+    found = {"audio", "corpus", "encoders", "plots", "windows", "tune", "models", "gruvlike"}
+    assert set(imports_of(ast.parse(text), "gruvlike.plots")) == found
+    assert set(imports_of(ast.parse("from ._checks import x\nfrom . import audio"), "gruvlike")) == {"_checks", "audio"}
 
 
 def test_the_map_has_no_module_that_is_unknown():

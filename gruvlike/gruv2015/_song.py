@@ -77,7 +77,7 @@ def to_audio_model(
     Args:
         network: A network made by `network` or `load_network`.
         mean: Statistics of shape (F,): what `prepare` returns for the music that the network learned from (2015 kept
-            them in `NP_x_mean.npy` and, despite its name, `NP_x_var.npy`).
+            them in files that end in `_mean.npy` and, despite the name, `_var.npy`).
         std: The same.
         sample_rate: Of that music, in Hz; 2015 stored it nowhere.
         time_domain: Whether the network's frames are the samples themselves.

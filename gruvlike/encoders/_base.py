@@ -104,7 +104,11 @@ class Encoder(TwoWayLayer):
         xp = HOST if on_host(samples) else keras.ops
         samples = _as_samples(samples, xp)
         single = len(samples.shape) == 1
-        frames = self.analyze(self._cut(samples[None] if single else samples, padded, xp), xp)
+        pieces = self._cut(samples[None] if single else samples, padded, xp)
+        if pieces.shape[1] == 0:  # torch transforms nothing that is empty
+            frames = xp.zeros((xp.shape(pieces)[0], 0, self.features), "float32")
+        else:
+            frames = self.analyze(pieces, xp)
         return frames[0] if single else frames
 
     def decode(self, frames: Any) -> Any:

@@ -96,4 +96,5 @@ def _fast_dct(x: Any, xp: Any) -> Any:
 def _turn(real: Any, imag: Any, angle: np.ndarray, gain: float, xp: Any) -> tuple[Any, Any]:
     """Multiplies complex numbers by `gain * exp(i * angle)`."""
     cosine, sine = ((gain * part).astype("float32") for part in (np.cos(angle), np.sin(angle)))
-    return real * cosine - imag * sine, real * sine + imag * cosine
+    by = xp.multiply  # torch tensors times numpy arrays, with gradients
+    return by(real, cosine) - by(imag, sine), by(real, sine) + by(imag, cosine)

@@ -203,7 +203,7 @@ def write(path: str | os.PathLike, samples: np.ndarray, sample_rate: int, subtyp
         )
     with replacing(path) as temporary:
         try:
-            with soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype, format=kind) as file:
+            with soundfile.SoundFile(_name(temporary), "w", sample_rate, 1, subtype, format=kind) as file:
                 for start in range(0, len(samples), _DECODED_FRAMES):
                     file.write(samples[start : start + _DECODED_FRAMES])
         except soundfile.LibsndfileError as error:
@@ -246,7 +246,7 @@ def _prepared(path: Path, sample_rate: int, high_pass_hz: float | None) -> Itera
 def _decoder(path: Path) -> Iterator[Decoder]:
     """Opens `path` with libsndfile, or with PyAV what libsndfile does not know: (sample rate, mono chunks)."""
     try:
-        file = soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
+        file = soundfile.SoundFile(_name(path))
     except soundfile.LibsndfileError as error:
         if error.code != _UNRECOGNISED:
             raise _unreadable(path, error.error_string) from error
@@ -414,6 +414,11 @@ def _reblocked(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
                 block, filled = np.empty(size, np.float32), 0
     if filled:
         yield block[:filled]
+
+
+def _name(path: Path) -> Path | bytes:
+    """`path` for soundfile, which cannot encode names that are no UTF-8 by itself."""
+    return os.fsencode(path) if os.name == "posix" else path
 
 
 def _format(path: Path, subtype: str | None) -> tuple[str, str]:

@@ -6,7 +6,6 @@ than those of one.
 """
 
 import logging
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,7 +14,7 @@ import numpy as np
 from ._checks import positive_int
 
 if TYPE_CHECKING:
-    from .corpus import Track
+    from .corpus import Corpus, Track
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +32,14 @@ class Windows(keras.utils.PyDataset):
     one that is left over starts at sample 0: it covers the music before the offset.
 
     Batch `i` is a function of (`random_seed`, `epoch`, `i`) alone: it does not matter which batches were read before,
-    in what order, or in which thread. `epoch` counts up by itself at the end of each epoch and can be set;
-    `first_batch` starts the epoch at hand at that batch (its length is what is left of it) and is 0 again afterwards.
-    Keras shuffles whole batches too unless it is told `fit(shuffle=False)`.
+    in what order, or in which thread. `epoch` counts up when Keras ends an epoch, and can be set. (JAX and torch: what
+    Keras reads to build a model that is not built yet counts as an epoch.) `first_batch` starts the epoch at hand at
+    that batch: its length is what is left, and the next epoch is whole again. Fit such an epoch alone: Keras asks for
+    the length only once a `fit`. Keras shuffles whole batches besides, by a generator of its own, unless it is told
+    `fit(shuffle=False)`.
 
     Args:
-        corpus: a `Corpus`, or any collection of its tracks.
+        corpus: a `Corpus`, or a part of one.
         span: samples a window.
         hop: samples from one window to the next; `None`: `span`. Smaller than `span`, windows overlap.
         batch_size: windows a batch. The last batch of an epoch may be smaller.
@@ -49,6 +50,12 @@ class Windows(keras.utils.PyDataset):
         shard: (i, n): process i of n gets every n-th window. Shards share no window and leave none out.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
 
+    Attributes:
+        sample_rate: of the corpus.
+        high_pass_hz: of the corpus.
+        epoch: number of the epoch at hand.
+        first_batch: the batch that it starts at.
+
     Returns:
         Batches `(pcm,)`: a tuple of one int16 array of shape (B, span), samples = pcm / 32768.
 
@@ -56,20 +63,19 @@ class Windows(keras.utils.PyDataset):
         ValueError: if no window fits, if a shard would be empty, or if an argument is out of range.
 
     Example:
-        >>> from types import SimpleNamespace
-        >>> class Ramp(SimpleNamespace):  # stands for a track of a corpus
-        ...     def __len__(self):
-        ...         return len(self.pcm)
-        >>> ramp = Ramp(pcm=np.arange(10, dtype="int16"))
-        >>> for (pcm,) in Windows([ramp], span=4, hop=3, batch_size=2, offset=1, shuffle=False):
-        ...     print(pcm.tolist())
+        >>> import gruvlike, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gruvlike.audio.write(f"{folder}/ramp.wav", np.arange(10, dtype="int16"), sample_rate=8000)
+        ...     corpus = gruvlike.Corpus.build(folder, f"{folder}/ramp.h5", sample_rate=8000, high_pass_hz=None)
+        ...     for (pcm,) in Windows(corpus, span=4, hop=3, batch_size=2, offset=1, shuffle=False):
+        ...         print(pcm.tolist())
         [[1, 2, 3, 4], [4, 5, 6, 7]]
         [[6, 7, 8, 9]]
     """
 
     def __init__(
         self,
-        corpus: "Iterable[Track]",
+        corpus: "Corpus",
         span: int,
         hop: int | None = None,
         batch_size: int = 32,
@@ -81,6 +87,8 @@ class Windows(keras.utils.PyDataset):
     ):
         super().__init__(**kwargs)
         self.corpus = corpus
+        self.sample_rate = corpus.sample_rate
+        self.high_pass_hz = corpus.high_pass_hz
         self.span = positive_int("span", span)
         self.hop = self.span if hop is None else positive_int("hop", hop)
         self.batch_size = positive_int("batch_size", batch_size)
@@ -90,6 +98,7 @@ class Windows(keras.utils.PyDataset):
         self.shard = _checked_shard(shard)
         self.epoch = 0
         self.first_batch = 0
+        self._begun = False
         self._tracks = self._long_enough(list(corpus))
         self._slack = np.array([len(track) - self.span for track in self._tracks])
         self._counts = _grid_size(self._slack, 0 if self.offset == "random" else self.offset, self.hop)
@@ -127,10 +136,16 @@ class Windows(keras.utils.PyDataset):
             row[:] = self._tracks[track].pcm[start : start + self.span]
         return (pcm,)
 
+    def on_epoch_begin(self) -> None:
+        """Notes that an epoch begins (called by Keras)."""
+        self._begun = True
+
     def on_epoch_end(self) -> None:
-        """Goes on to the next epoch (called by Keras)."""
-        self.epoch += 1
-        self.first_batch = 0
+        """Goes on to the next epoch (called by Keras, once also before the first one begins)."""
+        if self._begun:
+            self.epoch += 1
+            self.first_batch = 0
+        self._begun = False
 
     def position(self, batch_index: int, row: int) -> "tuple[Track, int]":
         """Says where a window of the epoch at hand comes from.

@@ -171,7 +171,7 @@ class Generator:
         """Returns, for each clip, the samples of its seed and their normalized frames (T, F)."""
         _checks.positive_int("clips", clips)
         seeds = list(seed) if _is_several(seed) else [seed]
-        if not seeds or (clips > 1 and len(seeds) not in (1, clips)):
+        if clips > 1 and len(seeds) not in (1, clips):
             raise ValueError(
                 f"Give one seed for all clips, or one for each. Received: {len(seeds)} seeds, clips={clips}."
             )
@@ -277,7 +277,7 @@ class Generator:
                 _checks.choice("history", history, ("carry", "full"))
             _checks.positive_int("history", history)
         if self._forward is None:
-            self._forward = make_forward(self.stack)
+            self._forward = make_forward(self.stack, seed.shape[-1])
             check_causal(self.stack, self._forward, seed.shape[-1])
         return RepeatedHistory(self._forward, seed, None if history == "full" else history)
 

@@ -139,8 +139,10 @@ def make_loop(twin: Twin, batch_size: int, features: int) -> Loop:
     return loops[backend](twin, batch_size, features)
 
 
-def make_forward(stack: keras.Model) -> Callable[[np.ndarray], Any]:
+def make_forward(stack: keras.Model, features: int) -> Callable[[np.ndarray], Any]:
     """Returns a compiled `stack(frames)`, (B, T, F) -> (B, T, F), without dropout."""
+    if not stack.built:  # a subclassed model that has not been called yet
+        stack(keras.ops.zeros((1, 1, features)))
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf

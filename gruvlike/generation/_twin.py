@@ -43,6 +43,19 @@ _FRAMEWISE_LAST_AXIS = (
     keras.layers.Concatenate,
     keras.layers.Softmax,
 )
+# Operations of a functional model that are no layers, such as `x + y`, by the name of their class.
+_FRAMEWISE_OPERATIONS = {
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Divide",
+    "TrueDivide",
+    "Negative",
+    "Tanh",
+    "Sigmoid",
+    "Relu",
+    "Silu",
+}
 
 
 def layers_of(model: keras.Model) -> Iterator[Any]:
@@ -79,11 +92,13 @@ def check_carries(stack: keras.Model) -> None:
         if isinstance(layer, keras.layers.RNN):
             if not layer.return_sequences or layer.return_state:
                 raise ValueError(_cannot_carry(layer, "needs return_sequences=True and return_state=False"))
-        elif not (isinstance(layer, _FRAMEWISE) or is_functional(layer) or _works_on_last_axis(layer)):
+        elif not (isinstance(layer, _FRAMEWISE) or is_functional(layer) or _works_on_features(layer)):
             raise ValueError(_cannot_carry(layer, "is not known to treat each frame alone"))
 
 
-def _works_on_last_axis(layer: Any) -> bool:
+def _works_on_features(layer: Any) -> bool:
+    if not isinstance(layer, keras.Layer):
+        return type(layer).__name__ in _FRAMEWISE_OPERATIONS
     if not isinstance(layer, _FRAMEWISE_LAST_AXIS):
         return False
     axis = layer.axis[0] if isinstance(layer.axis, list | tuple) and len(layer.axis) == 1 else layer.axis
@@ -158,6 +173,11 @@ class Twin:
         nested = keras.tree.pack_sequence_as(structure, states)
         self._memory.states = dict(enumerate(nested))
         output = call(frame)
+        if output.shape[1] != 1:  # for instance after adding a constant with a time axis of its own
+            raise ValueError(
+                'With `history="carry"` one frame in must give one frame out. '
+                f'Received: {output.shape[1]} frames from {self.model.name!r}. Use `history="full"`.'
+            )
         after = [self._memory.states[index] for index in range(len(self._cells))]
         self._memory.states = {}
         return output, keras.tree.flatten(after)

@@ -273,12 +273,12 @@ class AudioModel(keras.Model):
             optimizer = keras.optimizers.get(optimizer)
             optimizer.global_clipnorm = 1.0
         super().compile(optimizer=optimizer, loss="mse" if loss is None else loss, **kwargs)
+        # Keras refuses to load what was saved between `compile` and the first step with an optimizer that is not built.
+        self.optimizer.build(self.trainable_variables)
 
     def compile_from_config(self, config: dict) -> None:
         """Compiles as a saved file says; Keras asks for this where `compile` has a body of its own."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
         """Takes apart the prediction and the target that `call` returns, and notes the loss of predicting the mean."""

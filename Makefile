@@ -18,7 +18,7 @@ PYTEST := python -m pytest -q -n $(WORKERS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PYTHONUNBUFFERED := 1
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 help:
 	@echo "make demo           compose (or take MUSIC=folder), train, generate: a song in demo/"

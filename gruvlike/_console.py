@@ -28,7 +28,7 @@ def run(command: Callable[[], None], interrupted: str) -> int:
         command: What to run. The message of a KeyboardInterrupt that it raises itself is shown.
         interrupted: What to say after Ctrl-C where that has no message.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("gruvlike").setLevel(logging.INFO)
     try:

@@ -19,7 +19,7 @@ class Grid(NamedTuple):
     hop: int
 
 
-def fit_grid(parts: tuple[Any, ...], encoder: Any, steps: int = 40, windows: int = 128) -> Grid:
+def fit_grid(parts: tuple[Any, ...], encoder: Any, steps: int = 40, windows: int = 256) -> Grid:
     """Chooses window sizes that fit the music: `steps` frames if all parts have a track that long, and about `windows`.
 
     Short music gets shorter windows, and windows that overlap.
@@ -48,7 +48,7 @@ def train(
     epochs: int | None = None,
     minutes: float | None = None,
 ) -> dict[str, list[float]]:
-    """Trains `model` and keeps the newest state in `file`: after every epoch, at the end, and at Ctrl-C.
+    """Trains `model` and keeps the newest state in `file`: after an epoch, at the end, and at Ctrl-C.
 
     Returns:
         The history: name -> one value an epoch.
@@ -56,7 +56,7 @@ def train(
     Raises:
         KeyboardInterrupt: With a message that says what was saved.
     """
-    callbacks = [keras.callbacks.ModelCheckpoint(str(file)), Progress(minutes)]
+    callbacks = [_Newest(file), _Progress(minutes)]
     if minutes is not None:
         callbacks.append(TimeLimit(minutes))
     try:
@@ -73,30 +73,44 @@ def train(
     return history
 
 
-class Progress(keras.callbacks.Callback):
+class _Newest(keras.callbacks.Callback):
+    """Saves after the first epoch, then at most every ten seconds: epochs can be shorter than saving takes."""
+
+    def __init__(self, file: Path):
+        super().__init__()
+        self.file = file
+        self._next = 0.0
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if time.monotonic() >= self._next:
+            self.model.save(self.file)
+            self._next = time.monotonic() + 10
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self.model.save(self.file)
+
+
+class _Progress(keras.callbacks.Callback):
     """One line an epoch, but at most one in five seconds: the losses over that of predicting the mean, and the time."""
 
     def __init__(self, minutes: float | None):
         super().__init__()
-        self.minutes = minutes
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        self._start = self._last = time.monotonic()
-        self._said = None
+        self.of = f" of {60 * minutes:.0f}" if minutes else ""
+        self._start = self._next = time.monotonic()
+        self._unsaid = ""
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self._line = (epoch + 1, dict(logs or {}))
-        if time.monotonic() - self._last >= 5 or epoch == 0:
+        names = {"training": "relative_loss", "validation": "val_relative_loss"}
+        losses = "  ".join(f"{word} loss {logs[name]:.3f}" for word, name in names.items() if name in logs)
+        self._unsaid = f"epoch {epoch + 1:4d}  {time.monotonic() - self._start:4.0f}{self.of} s  {losses}"
+        if time.monotonic() >= self._next:
             self._say()
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        if getattr(self, "_line", None) and self._said != self._line[0]:
+        if self._unsaid:
             self._say()
 
     def _say(self) -> None:
-        epoch, logs = self._line
-        self._last, self._said = time.monotonic(), epoch
-        of = f" of {60 * self.minutes:.0f}" if self.minutes else ""
-        losses = (("training", "relative_loss"), ("validation", "val_relative_loss"))
-        text = "  ".join(f"{word} loss {logs[name]:.3f}" for word, name in losses if name in logs)
-        say(f"epoch {epoch:4d}  {self._last - self._start:4.0f}{of} s  {text}")
+        say(self._unsaid)
+        self._unsaid = ""
+        self._next = time.monotonic() + 5

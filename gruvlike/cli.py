@@ -254,7 +254,7 @@ def _add_train(commands: Any) -> None:
     )
     add = parser.add_argument
     add("corpus", help="file that `gruvlike prepare` wrote")
-    add("model", help="model to write, such as run.keras: after every epoch, and at Ctrl-C")
+    add("model", help="model to write, such as run.keras: while training, and at Ctrl-C")
     add("--encoder", choices=_ENCODERS, default="block_dft", help="what a frame is; the paper's is block_dft")
     add("--block-size", type=int, metavar="N", help="samples in a block (default: a quarter of a second, as in 2015)")
     add(

@@ -51,7 +51,8 @@ def _corpus(music: str | None, folder: Path) -> Any:
     if music is None:
         say("Composing a tune of one minute ...")
         music = folder / "tune.wav"
-        gl.audio.write(music, gl.tune.compose(60, _SAMPLE_RATE), _SAMPLE_RATE)
+        # Without the fade at its end: it is held out, and a seed that ends in silence would be continued by silence.
+        gl.audio.write(music, gl.tune.compose(62, _SAMPLE_RATE)[: 60 * _SAMPLE_RATE], _SAMPLE_RATE)
     start = time.monotonic()
     corpus = gl.Corpus.build(music, folder / "corpus.h5", sample_rate=_SAMPLE_RATE)
     tracks = f"{len(corpus)} track{'s' * (len(corpus) > 1)}"

@@ -115,8 +115,18 @@ def allocate(group: h5py.Group, index: int, size: int, attributes: dict[str, Any
     layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     dataset = group.create_dataset(f"{index:06d}", (size,), "<i2", dcpl=layout)
-    dataset.attrs.update(attributes)
+    dataset.attrs.update({name: _storable(value) for name, value in attributes.items()})
     return dataset
+
+
+def _storable(value: Any) -> Any:
+    """File names that are no UTF-8 cannot be HDF5 text: they are stored as the bytes that they are."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return os.fsencode(value)
+    return value
 
 
 def read(path: str | os.PathLike) -> tuple[int, float | None, tuple[Track, ...]]:
@@ -161,8 +171,8 @@ def _track(path: Path, dataset: h5py.Dataset, rate: int, pcm: Pcm) -> Track:
     if offset is None or dataset.dtype != np.dtype("<i2") or dataset.ndim != 1:
         raise ValueError(f"Tracks must be contiguous 16-bit datasets. Received: {dataset.name} in {str(path)!r}.")
     return Track(
-        name=about["name"],
-        source=about["source"],
+        name=os.fsdecode(about["name"]),
+        source=os.fsdecode(about["source"]),
         sample_rate=rate,
         peak=float(about["peak"]),
         rms=float(about["rms"]),

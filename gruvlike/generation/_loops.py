@@ -151,7 +151,8 @@ def make_forward(stack: keras.Model, features: int) -> Callable[[np.ndarray], An
     if backend == "jax":
         import jax
 
-        compiled = jax.jit(lambda *weights_and_frames: stack.stateless_call(*weights_and_frames, training=False)[0])
+        # No `training` argument: the `call` of a subclassed model need not take one.
+        compiled = jax.jit(lambda *weights_and_frames: stack.stateless_call(*weights_and_frames)[0])
         return lambda frames: compiled(
             [v.value for v in stack.trainable_variables], [v.value for v in stack.non_trainable_variables], frames
         )

@@ -68,7 +68,8 @@ def _train(options: argparse.Namespace, folder: Path, train: Any, validation: An
     keras.utils.set_random_seed(0)
     encoder = gl.BlockDFT(block_size=options.block_size)
     grid = _training.fit_grid((train, validation), encoder, steps=_STEPS)
-    normalizer = gl.Standardizer().fit(train, encoder)
+    # A minute of music is too little to learn how each number of a frame varies; one scale for all does better there.
+    normalizer = (gl.Standardizer() if options.music else gl.GlobalScale()).fit(train, encoder)
     stack = gl.recurrent_stack(encoder.features, units=options.units, random_seed=0)
     model = gl.AudioModel(encoder, normalizer, stack, train.sample_rate, train.high_pass_hz)
     model.compile("adam")

@@ -81,12 +81,22 @@ def test_the_papers_network_is_the_default():
 
 
 def test_training_is_repeatable(work, tmp_path):
-    for name in ("a", "b"):
-        assert cli.main(["train", f"{work}/music.h5", f"{tmp_path}/{name}.keras", *TRAIN, "--epochs", "1"]) == 0
-    assert cli.main(["train", f"{work}/music.h5", f"{tmp_path}/c.keras", *TRAIN, "--epochs=1", "--random-seed=1"]) == 0
-    a, b, c = (gl.load(tmp_path / f"{name}.keras").stack.get_weights() for name in "abc")
-    assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-    assert not all(np.array_equal(x, y) for x, y in zip(a, c, strict=True))
+    for name, seed in (("again", "0"), ("other", "1")):
+        words = [
+            "train",
+            f"{work}/music.h5",
+            f"{tmp_path}/{name}.keras",
+            *TRAIN,
+            "--epochs",
+            "2",
+            "--random-seed",
+            seed,
+        ]
+        assert cli.main(words) == 0
+    paths = (work / "run.keras", tmp_path / "again.keras", tmp_path / "other.keras")
+    first, again, other = (gl.load(path).stack.get_weights() for path in paths)
+    assert all(np.array_equal(x, y) for x, y in zip(first, again, strict=True))
+    assert not all(np.array_equal(x, y) for x, y in zip(first, other, strict=True))
 
 
 def test_what_exists_is_not_overwritten_unasked(work, capsys):

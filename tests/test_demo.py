@@ -1,0 +1,74 @@
+"""The demo, from nothing to pictures, and window sizes that fit short music."""
+
+import numpy as np
+import pytest
+
+import gruvlike as gl
+from gruvlike import _training, demo
+
+FAST = ["--minutes", "0.02", "--units", "8"]
+
+
+@pytest.fixture
+def in_tmp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_demo_makes_a_song_and_pictures_and_touches_nothing_that_exists(in_tmp, capsys):
+    assert demo.main(FAST) == 0
+    made = {path.name: path.read_bytes() for path in (in_tmp / "demo").iterdir()}
+    assert set(made) == {
+        "tune.wav", "corpus.h5", "run.keras", "seed.wav", "song.wav", "learning_curve.png", "seed_and_song.png",
+    }  # fmt: skip
+    song = gl.audio.read(in_tmp / "demo/song.wav", 16_000)
+    assert song.size == 160_000
+    assert np.isfinite(song).all()
+    lines = capsys.readouterr().out.splitlines()
+    assert all(name in lines[-1] for name in made if name != "tune.wav")
+    assert any(line.startswith("Loss: training") and "repeating the last frame" in line for line in lines)
+    assert any("% of the seed's" in line for line in lines)
+
+    gl.audio.write(in_tmp / "mine.wav", gl.tune.compose(8, 22_050), 22_050)
+    assert demo.main([*FAST, "--music", "mine.wav", "--block-size", "500", "--seconds", "1"]) == 0
+    assert {path.name: path.read_bytes() for path in (in_tmp / "demo").iterdir()} == made
+    assert gl.audio.read(in_tmp / "demo-2/song.wav", 16_000).size == 16_000
+    assert "demo-2" in capsys.readouterr().out
+
+
+def test_music_that_is_too_short_or_absent_is_one_line_and_2(in_tmp, capsys):
+    gl.audio.write(in_tmp / "short.wav", gl.tune.compose(2, 16_000), 16_000)
+    assert demo.main(["--music", "short.wav", "--block-size", "4000"]) == 2
+    assert "Training needs a track of at least 20000 samples" in capsys.readouterr().err
+    assert demo.main(["--music", "nothing"]) == 2
+    assert capsys.readouterr().err == "gruvlike: error: There is no music 'nothing'.\n"
+
+
+@pytest.mark.parametrize("seconds", [0.9, 4, 60, 3000])
+def test_grid_fits_the_music(seconds):
+    encoder = gl.BlockDFT(block_size=1000)
+    part = Part([round(seconds * 16_000)])
+    grid = _training.fit_grid((part, part), encoder)
+    assert encoder.span(grid.steps + 1) <= len(part[0])
+    assert 4 <= grid.steps <= 40
+    assert 1000 <= grid.hop <= grid.steps * 1000
+    assert grid.hop % 1000 == 0
+    if seconds == 3000:  # enough music: no shortening, no overlap
+        assert grid == (40, 40_000)
+
+
+def test_grid_of_lapped_frames_fits():
+    encoder = gl.MDCT(block_size=1000)
+    part = Part([encoder.span(6)])
+    assert _training.fit_grid((part, part), encoder).steps == 5
+    with pytest.raises(ValueError, match="Training needs"):
+        _training.fit_grid((part, Part([encoder.span(5) - 1])), encoder)
+
+
+class Part(list):
+    """Stands for a part of a corpus: tracks that have nothing but a length."""
+
+    sample_rate = 16_000
+
+    def __init__(self, lengths):
+        super().__init__(range(length) for length in lengths)

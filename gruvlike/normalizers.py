@@ -51,7 +51,6 @@ class Normalizer(TwoWayLayer):
         super().__init__(**kwargs)
         self.features = None
         self.shift = self.scale = self.mean = None
-        self._checked = False
         if features is not None:
             self._make_weights(_checks.positive_int("features", features))
         self.built = True
@@ -98,12 +97,7 @@ class Normalizer(TwoWayLayer):
     @property
     def fitted(self) -> bool:
         """Whether there are statistics, fitted, given or loaded."""
-        if self.features is not None and not self._checked:
-            try:
-                self._checked = not np.isnan(_to_numpy(self.scale)).any()
-            except (NotImplementedError, TypeError, AttributeError):  # being traced: values cannot be read
-                return True
-        return self._checked
+        return self.features is not None and not np.isnan(_to_numpy(self.scale)).any()
 
     @property
     def center(self) -> Any:
@@ -131,9 +125,7 @@ class Normalizer(TwoWayLayer):
         return self(frames, reverse=True)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        # A model that is being loaded calls its layers symbolically before it fills their weights.
-        if self.features is None or not isinstance(inputs, keras.KerasTensor):
-            self._require_fitted()
+        self._require_fitted(values=on_host(inputs))
         return super().__call__(inputs, *args, **kwargs)
 
     def call(self, frames: Any, reverse: bool = False) -> Any:
@@ -169,8 +161,9 @@ class Normalizer(TwoWayLayer):
             return _to_numpy(self.shift), _to_numpy(self.scale), np
         return keras.ops.convert_to_tensor(self.shift), keras.ops.convert_to_tensor(self.scale), keras.ops
 
-    def _require_fitted(self) -> None:
-        if not self.fitted:
+    def _require_fitted(self, values: bool = False) -> None:
+        # Values are looked at on the host only: a model that is being loaded traces its layers before it fills them.
+        if self.features is None or (values and not self.fitted):
             raise RuntimeError(
                 f"{type(self).__name__} has no statistics yet. Call `fit(corpus, encoder)` first, "
                 "or load the whole model: its file holds them."
@@ -224,7 +217,6 @@ class Normalizer(TwoWayLayer):
         arrays[1] = np.where(arrays[1] > SMALLEST_SCALE, arrays[1], 0.0)
         for weight, array in zip((self.shift, self.scale, self.mean), arrays, strict=True):
             weight.assign(np.broadcast_to(array, (self.features,)).astype("float32"))
-        self._checked = True
 
 
 @keras.saving.register_keras_serializable(package="gruvlike")
@@ -324,16 +316,17 @@ class Identity(Normalizer):
     """
 
     needs_fit = False
+    fitted = True
 
     @property
     def center(self) -> Any:
         """The training mean `(F,)`, or zeros `(1,)` before `fit`."""
-        return keras.ops.convert_to_tensor(self.mean) if self.fitted else keras.ops.zeros((1,), "float32")
+        return keras.ops.zeros((1,), "float32") if self.mean is None else keras.ops.convert_to_tensor(self.mean)
 
     def choose(self, statistics: Statistics) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros_like(statistics.mean), np.ones_like(statistics.mean)
 
-    def _require_fitted(self) -> None:
+    def _require_fitted(self, values: bool = False) -> None:
         pass
 
     def _forward(self, frames: Any) -> Any:

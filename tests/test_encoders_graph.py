@@ -60,30 +60,28 @@ def gradient(function, x):
     if BACKEND == "jax":
         import jax
 
-        return np.asarray(jax.grad(function)(x))
+        return np.asarray(jax.jit(jax.grad(function))(x))
     x = keras.ops.convert_to_tensor(x).requires_grad_()
     function(x).backward()
     return x.grad.cpu().numpy()
 
 
 @over(ENCODERS)
-@pytest.mark.parametrize("padded", [True, False])
-def test_tensors_give_what_numpy_gives(encoder, padded, rng):
+def test_tensors_give_what_numpy_gives(encoder, rng):
     x = rng.uniform(-1, 1, (2, encoder.span(4) + 1)).astype("float32")
-    expected = encoder.encode(x, padded=padded)
-    frames = encoder.encode(to_tensor(x), padded=padded)
+    expected = encoder.encode(x)
+    frames = encoder.encode(to_tensor(x))
     assert keras.ops.is_tensor(frames)
     np.testing.assert_allclose(to_numpy(frames), expected, atol=2e-5)
-    np.testing.assert_allclose(to_numpy(encoder.encode(to_tensor(x[0]), padded=padded)), expected[0], atol=2e-5)
     if encoder.invertible:
         np.testing.assert_allclose(to_numpy(encoder.decode(frames)), encoder.decode(expected), atol=1e-5)
-        np.testing.assert_allclose(to_numpy(encoder.decode(frames[0])), encoder.decode(expected[0]), atol=1e-5)
 
 
 @over(ENCODERS)
 def test_pcm_tensors_are_scaled(encoder, rng):
     pcm = rng.integers(-32768, 32767, encoder.span(2)).astype("int16")
-    np.testing.assert_allclose(to_numpy(encoder.encode(to_tensor(pcm))), encoder.encode(pcm), atol=2e-5)
+    frames = compiled(lambda x: encoder.encode(x, padded=False))(to_tensor(pcm))
+    np.testing.assert_allclose(to_numpy(frames), encoder.encode(pcm, padded=False), atol=2e-5)
 
 
 @over(ENCODERS)
@@ -95,7 +93,7 @@ def test_too_short_a_tensor_gives_no_frame(encoder):
 
 @over(ENCODERS)
 def test_compiled_gives_what_eager_gives(encoder, rng):
-    x = rng.uniform(-1, 1, (2, encoder.span(4))).astype("float32")
+    x = rng.uniform(-1, 1, encoder.span(4)).astype("float32")
     frames = encoder.encode(x)
     np.testing.assert_allclose(to_numpy(compiled(encoder.encode)(to_tensor(x))), frames, atol=2e-5)
     if encoder.invertible:
@@ -124,8 +122,9 @@ def test_graphs_with_unknown_sizes(encoder, rng):
             np.testing.assert_allclose(decode(frames), encoder.decode(frames), atol=1e-5)
 
 
-@over(ENCODERS)
-@pytest.mark.parametrize("size", [None, 1100])
+@pytest.mark.parametrize(
+    ("encoder", "size"), [(encoder, None) for encoder in ENCODERS] + [(gl.STFT(16, 5, name="stft_fixed"), 1100)]
+)
 def test_models_hold_encoders_and_can_be_saved(encoder, size, tmp_path, rng):
     x = rng.uniform(-1, 1, (2, 1100)).astype("float32")
     pcm = keras.Input((size,))

@@ -261,6 +261,33 @@ def test_weights_can_be_set_on_a_bare_copy(corpus, encoder, frames):
     np.testing.assert_array_equal(other(frames), normalizer(frames))
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class Scaler(keras.Model):
+    """Owns its normalizer, as `AudioModel` does."""
+
+    def __init__(self, normalizer, **kwargs):
+        super().__init__(**kwargs)
+        self.normalizer = (
+            keras.saving.deserialize_keras_object(normalizer) if isinstance(normalizer, dict) else normalizer
+        )
+
+    def call(self, frames):
+        return self.normalizer(frames) - self.normalizer.center
+
+    def get_config(self):
+        return {"normalizer": keras.saving.serialize_keras_object(self.normalizer)}
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_subclassed_models_load_their_statistics(make, corpus, encoder, frames, tmp_path):
+    model = Scaler(make().fit(corpus, encoder))
+    expected = model.predict(frames[None], verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.normalizer.fitted
+    np.testing.assert_allclose(loaded.predict(frames[None], verbose=0), expected, atol=1e-6)
+
+
 def test_statistics_are_not_trained(corpus, encoder):
     normalizer = gl.Standardizer().fit(corpus, encoder)
     assert normalizer.trainable_variables == []

@@ -69,6 +69,14 @@ def test_info(work, capsys):
     assert "12.5 ms" in model
 
 
+def test_measure_prints_a_table(work, tmp_path, capsys):
+    gl.audio.write(tmp_path / "song.wav", gl.tune.compose(5, 8000, random_seed=5), 8000)
+    gl.audio.write(tmp_path / "real.wav", gl.tune.compose(10, 8000), 8000)
+    assert cli.main(["measure", f"{tmp_path}/song.wav", "--reference", f"{tmp_path}/real.wav", "--hop", "500"]) == 0
+    assert "tick_ratio" in capsys.readouterr().out
+    fails(capsys, ["measure", work / "nothing.wav", "--reference", work / "music", "--hop", "500"])
+
+
 def test_the_papers_network_is_the_default():
     options = cli._parser().parse_args(["train", "music.h5", "run.keras"])
     assert (options.encoder, options.steps, options.batch_size, options.cell) == ("block_dft", 40, 5, "lstm")

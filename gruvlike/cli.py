@@ -106,9 +106,8 @@ def _generate(options: argparse.Namespace) -> None:
     file = Path(options.song)
     names = [file] if options.clips == 1 else [file.with_stem(f"{file.stem}-{k + 1}") for k in range(options.clips)]
     names = [_target(name, options.overwrite) for name in names]
-    for path in (options.model, options.seed):
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    _source(options.model)
+    _source(options.seed)
     generator = gl.Generator(gl.load(options.model))
     songs = generator.extend(
         options.seed,
@@ -123,13 +122,12 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _measure(options: argparse.Namespace) -> None:
+    _source(options.song)
     say(str(gl.metrics.report(options.song, options.reference, hop=options.hop)))
 
 
 def _info(options: argparse.Namespace) -> None:
-    path = Path(options.file)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    path = _source(options.file)
     with open(path, "rb") as file:
         is_corpus = file.read(4) == b"\x89HDF"
     rows = _corpus_rows(gl.Corpus(path)) if is_corpus else _model_rows(gl.load(path))
@@ -168,6 +166,13 @@ def _model_rows(model: Any) -> list[tuple[str, Any]]:
         ("layers", layers),
         ("parameters", f"{model.stack.count_params():,}"),
     ]
+
+
+def _source(path: str) -> Path:
+    """Returns `path` if there is such a file, before seconds are spent on loading Keras."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {path!r}.")
+    return Path(path)
 
 
 def _target(path: str | Path, overwrite: bool, suffix: str | None = None) -> Path:

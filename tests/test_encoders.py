@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -237,3 +238,14 @@ def test_a_new_encoder_is_one_class(rng):
         gl.Encoder(features=2, frame_size=2, hop=2).encode(x)
     with pytest.raises(ValueError, match="hop=3, frame_size=2"):
         gl.Encoder(features=2, frame_size=2, hop=3)
+
+
+def test_the_example_of_the_docs_runs(rng):
+    page = (Path(__file__).parents[1] / "docs" / "encoders.md").read_text()
+    names = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    encoder = names["Differences"](5)
+    x = rng.uniform(-1, 1, 33).astype("float32")
+    frames = encoder.encode(keras.ops.convert_to_tensor(x))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(encoder.decode(frames))[:33], x, atol=1e-6)
+    assert type(encoder).from_config(encoder.get_config()).block_size == 5

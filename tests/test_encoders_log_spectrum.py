@@ -57,6 +57,17 @@ def test_as_good_as_librosa(melody):
     assert convergence(inner, ours, encoder) < 1.3 * convergence(inner, theirs[encoder.lap :], encoder)
 
 
+def test_music_comes_back_nearly():
+    music = gl.tune.compose(3.0, sample_rate=8000)
+    encoder = gl.LogSpectrum(512)
+    frames = encoder.encode(music)
+    assert convergence(music, encoder.decode(frames), encoder) < 0.12
+    streamed = np.concatenate(list(encoder.decode_stream(np.array_split(frames, 5))))
+    assert convergence(music, streamed, encoder) < 0.15
+    mel = gl.LogSpectrum(512, mels=64, sample_rate=8000)
+    assert convergence(music, mel.decode(mel.encode(music)), encoder) < 0.5
+
+
 def test_mel_frames_keep_the_envelope(melody):
     encoder = gl.LogSpectrum(512, 128, mels=60, sample_rate=8000)
     frames = encoder.encode(melody)

@@ -1,5 +1,6 @@
 """The modified discrete cosine transform: lapped, and yet N numbers for N samples."""
 
+from functools import cache
 from typing import Any
 
 import keras
@@ -79,8 +80,12 @@ def _quarters(pieces: Any) -> list[Any]:
 
 def _matrix_dct(x: Any, xp: Any) -> Any:
     """Returns the orthonormal DCT-IV of (..., N), its own inverse, by a product with its matrix."""
-    matrix = scipy.fft.dct(np.eye(x.shape[-1]), type=4, norm="ortho").astype("float32")
-    return xp.matmul(x, matrix)
+    return xp.matmul(x, _matrix(x.shape[-1]))
+
+
+@cache
+def _matrix(size: int) -> np.ndarray:
+    return scipy.fft.dct(np.eye(size), type=4, norm="ortho").astype("float32")
 
 
 def _fast_dct(x: Any, xp: Any) -> Any:

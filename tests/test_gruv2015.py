@@ -134,8 +134,8 @@ def test_carrying_costs_one_step_a_frame(monkeypatch):
     run, make = Loop.run, _generator.make_forward
     monkeypatch.setattr(Loop, "run", lambda loop, *args: counted.append(args[1]) or run(loop, *args))
 
-    def counting(stack):
-        forward = make(stack)
+    def counting(*args):
+        forward = make(*args)
         return lambda frames: counted.append(frames.shape[1]) or forward(frames)
 
     monkeypatch.setattr(_generator, "make_forward", counting)
@@ -213,7 +213,7 @@ def test_random_seed_fixes_the_weights():
 
 def test_optimizer_is_rmsprop_with_epsilon_inside_the_root():
     model = gruv2015.network(8, 4, random_seed=0)
-    assert type(model.optimizer) is keras.optimizers.RMSprop
+    assert isinstance(model.optimizer, keras.optimizers.RMSprop)
     start = np.array([1.0, -2.0, 3.0], "float32")
     weight = keras.Variable(start)
     optimizer = type(model.optimizer).from_config(model.optimizer.get_config())

@@ -19,7 +19,6 @@ ARROWS = {
     "_layers": set(),
     "_console": set(),
     "_gates": set(),
-    "_gates": set(),
     "audio": set(),
     "corpus": {"audio", "windows"},
     "windows": set(),

@@ -31,6 +31,9 @@ class Ramp:
     def __len__(self):
         return len(self.pcm)
 
+    def announce(self, start, stop):
+        assert 0 <= start < stop <= len(self)
+
 
 class Ramps(list):
     sample_rate, high_pass_hz = 8000, None

@@ -223,7 +223,9 @@ def _to_pcm(samples: np.ndarray) -> tuple[np.ndarray, int]:
         >>> _to_pcm(np.array([0.0, 0.5, 1.0, -1.5], "float32"))
         (array([     0,  16384,  32767, -32768], dtype=int16), 1)
     """
-    over = int(np.count_nonzero(np.abs(samples) > 1))
+    over = 0
+    if max(np.max(samples, initial=0), -np.min(samples, initial=0)) > 1:  # looking is cheaper than counting
+        over = int(np.count_nonzero(np.abs(samples) > 1))
     scaled = samples * np.float32(32768)
     np.rint(scaled, out=scaled)
     return np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16), over

@@ -310,6 +310,9 @@ class AudioModel(keras.Model):
                     "Build the corpus at that rate."
                 )
         self.high_pass_hz = getattr(x, "high_pass_hz", self.high_pass_hz)
+        if isinstance(x, keras.utils.PyDataset):
+            # It has an order of its own; Keras would shuffle its batches by a generator that no seed here decides.
+            kwargs.setdefault("shuffle", False)
         return super().fit(x, *args, **kwargs)
 
     def baselines(self, windows: Any) -> dict[str, float]:

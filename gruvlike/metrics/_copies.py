@@ -53,8 +53,8 @@ def copy_score(song: np.ndarray, corpus: Any, sample_rate: int | None = None, hi
     It answers: is this a verbatim copy, of what, from where? Gain and polarity do not matter. Both sounds are compared
     less their own average over a millisecond (a high-pass at about 400 Hz), or a bass note that two pieces share would
     pass for a copy: unrelated music reads 0.1 to 0.3 with it (pieces of one author up to 0.5), 0.2 to 0.7 without; a
-    copy without the octaves above 1 kHz still reads 0.8. A copy that was slowed down, transposed or played anew is not found. The music is read in
-    pieces, in constant memory.
+    copy without the octaves above 1 kHz still reads 0.8. A copy that was slowed down, transposed or played anew is not
+    found. The music is read in pieces, in constant memory.
 
     Args:
         song: samples (S,), a second or more. The last second is right-aligned.

@@ -284,6 +284,29 @@ def test_odd_wavs_are_scaled_as_scipy_scales_them(shared):
     np.testing.assert_array_equal(audio.read(folder / "test-8000Hz-le-3ch-5S-24bit-inconsistent.wav", 8000), consistent)
 
 
+def test_an_mp3_that_goes_on_after_its_estimated_end_is_read_to_the_end(shared, tmp_path, melody, monkeypatch):
+    """libsndfile ends at the length that it guesses from the first frame, or that the first of several files has."""
+    av = pytest.importorskip("av")
+    path = shared / "oddaudio" / "gst-plugins-good" / "vbr_stream.mp3"
+    assert soundfile.info(path).frames == 6989  # of 30 frames of 1152 samples
+    samples = audio.read(path, 44_100, clip=False)
+    assert len(samples) == 30 * 1152
+    with av.open(str(path)) as container:
+        expected = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    np.testing.assert_allclose(samples, expected, atol=1e-5)
+    audio.write(tmp_path / "one.mp3", melody, 8000)
+    one = (tmp_path / "one.mp3").read_bytes()
+    (tmp_path / "three.mp3").write_bytes(3 * one)
+    three, whole = (audio.read(tmp_path / name, 8000) for name in ("three.mp3", "one.mp3"))
+    assert len(three) > 2.9 * len(melody)
+    np.testing.assert_array_equal(three[: len(whole)], whole)
+    (tmp_path / "tagged.mp3").write_bytes(one + b"TAG" + bytes(125))
+    monkeypatch.setitem(sys.modules, "av", None)
+    np.testing.assert_array_equal(audio.read(tmp_path / "tagged.mp3", 8000), whole)
+    with pytest.raises(ImportError, match=r'three\.mp3.*pip install "gruvlike\[av\]"'):
+        audio.read(tmp_path / "three.mp3", 8000)
+
+
 def test_one_clip_in_five_formats_sounds_the_same(shared):
     pytest.importorskip("av")
     clips = {path.suffix: audio.read(path, 22_050) for path in audio.find(shared / "oddaudio" / "miniaudio")}

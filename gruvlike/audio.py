@@ -34,7 +34,7 @@ _SNDFILE_SUFFIXES = (
     *(".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
 )
 _AV_SUFFIXES = (".m4a", ".m4b", ".mp4", ".aac", ".wma", ".asf", ".webm", ".mka", ".ac3", ".ape", ".wv", ".tta")
-_UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
+_UNRECOGNISED, _SYSTEM_ERROR = 1, 2  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_SYSTEM
 # libsndfile shortens a cut-off PCM file without an error; only its log tells.
 _CUT_OFF = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_LENGTH = 0x7FFF0000  # a header written to a pipe promises this or more: it means "until the end"
@@ -209,7 +209,8 @@ def write(path: str | os.PathLike, samples: np.ndarray, sample_rate: int, subtyp
                 for start in range(0, len(samples), _DECODED_FRAMES):
                     file.write(samples[start : start + _DECODED_FRAMES])
         except soundfile.LibsndfileError as error:
-            raise OSError(f"{str(path)!r} could not be written: {error.error_string}") from error
+            reason = "the system refused. Is the disk full?" if error.code == _SYSTEM_ERROR else error.error_string
+            raise OSError(f"{str(path)!r} could not be written: {reason}") from error
 
 
 def _to_pcm(samples: np.ndarray) -> tuple[np.ndarray, int]:

@@ -79,6 +79,13 @@ def test_write_refuses_formats_that_cannot_be(tmp_path, name, subtype, words):
         audio.write(tmp_path / name, np.zeros(5, "float32"), 8000, subtype)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_named(tmp_path, melody, monkeypatch):
+    monkeypatch.setattr(audio, "_name", lambda _: "/dev/full")  # libsndfile itself only says "System error"
+    with pytest.raises(OSError, match=r"a\.wav' could not be written: .*disk full"):
+        audio.write(tmp_path / "a.wav", melody, 8000)
+
+
 def test_a_write_that_fails_leaves_the_earlier_file(tmp_path, melody, monkeypatch):
     audio.write(tmp_path / "a.wav", melody, 8000)
     before = (tmp_path / "a.wav").read_bytes()
@@ -87,7 +94,7 @@ def test_a_write_that_fails_leaves_the_earlier_file(tmp_path, melody, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(soundfile.SoundFile, "write", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"No space .*a\.wav"):
         audio.write(tmp_path / "a.wav", -melody, 8000)
     assert (tmp_path / "a.wav").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]

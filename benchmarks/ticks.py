@@ -31,7 +31,8 @@ ENCODERS = {
     "HalfDFT": lambda: gl.HalfDFT(HOP),
     "STFT": lambda: gl.STFT(2 * HOP, HOP),
     "MDCT": lambda: gl.MDCT(HOP),
-    "LogSpectrum": lambda: gl.LogSpectrum(2 * HOP, HOP),
+    # Griffin-Lim needs more overlap than the others to find a phase.
+    "LogSpectrum": lambda: gl.LogSpectrum(4 * HOP, HOP),
 }
 log = logging.getLogger("ticks")
 
@@ -48,23 +49,20 @@ def train(name: str, corpus: gl.Corpus, folder: Path, minutes: float) -> dict[st
     windows = training.windows(encoder, steps=STEPS, batch_size=BATCH_SIZE)
     held_out = validation.windows(encoder, steps=STEPS, batch_size=BATCH_SIZE, shuffle=False, offset=0)
     model.fit(windows, epochs=10_000, verbose=0, callbacks=[TimeLimit(minutes)])
-    updates = int(model.optimizer.iterations.value)
-    step = _step_ms(model, windows)
     model.save(folder / f"{name}.keras")
     return {
         "encoder": name,
         "features a second": round(encoder.features * SAMPLE_RATE / encoder.hop),
         "parameters": stack.count_params(),
-        "updates": updates,
-        "ms a step": step,
+        "updates": int(model.optimizer.iterations.value),
         "validation loss": model.evaluate(held_out, verbose=0, return_dict=True)["relative_loss"],
-        "repeating": model.baselines(held_out)["repeat"],
+        "repeating the last frame": model.baselines(held_out)["repeat"],
     }
 
 
-def _step_ms(model: gl.AudioModel, windows: gl.Windows, steps: int = 8) -> float:
-    """Median time of a training step with its data at hand, compiled before."""
-    batch = windows[0][0]
+def step_ms(model: gl.AudioModel, corpus: gl.Corpus, steps: int = 8) -> float:
+    """Median time of a training step with its data at hand, compiled before. (The model is not saved after it.)"""
+    batch = corpus.windows(model.encoder, steps=STEPS, batch_size=BATCH_SIZE)[0][0]
     times = []
     for _ in range(steps):
         start = time.perf_counter()
@@ -73,29 +71,53 @@ def _step_ms(model: gl.AudioModel, windows: gl.Windows, steps: int = 8) -> float
     return 1000 * float(np.median(times))
 
 
+def listen(name: str, corpus: gl.Corpus, folder: Path, seconds: float) -> dict[str, float]:
+    """What is heard: of next frames predicted from real music, and of songs that continue held-out seeds."""
+    model = gl.load(folder / f"{name}.keras")
+    seeds, reference = held_out_sound(corpus)
+    songs = gl.Generator(model).extend(seeds, seconds=seconds)
+    gl.audio.write(folder / f"{name}.wav", songs[0], SAMPLE_RATE)
+    predicted = predicted_sound(model, reference)
+    return {
+        "ms a step": step_ms(model, corpus),
+        "predicted: tick ratio": gl.metrics.tick_ratio(predicted, HOP),
+        "predicted: tick level (dB)": gl.metrics.tick_level_db(predicted, HOP),
+        **measure(songs, seeds, reference),
+    }
+
+
+def predicted_sound(model: gl.AudioModel, music: np.ndarray, history: int | None = None) -> np.ndarray:
+    """Each next frame, predicted from the true ones before it: the seams of a network that cannot freeze.
+
+    `history` is how many frames it is shown: all for `None`, the last k for k, windows of k end to end for -k.
+    """
+    frames = np.asarray(model.normalizer(model.encoder.encode(music, padded=False)))[:-1]
+    if history is None:
+        predicted = model.stack.predict(frames[None], verbose=0)[0]
+    elif history < 0:
+        whole = frames[: len(frames) // -history * -history]
+        predicted = model.stack.predict(whole.reshape(-1, -history, frames.shape[1]), verbose=0)
+        predicted = predicted.reshape(whole.shape)
+    else:
+        shown = np.lib.stride_tricks.sliding_window_view(frames, history, axis=0).swapaxes(1, 2)
+        predicted = np.concatenate([model.stack.predict_on_batch(batch)[:, -1] for batch in np.array_split(shown, 40)])
+    return model.encoder.decode(np.asarray(model.normalizer.inverse(predicted)))
+
+
 def measure(songs: np.ndarray, seeds: list[np.ndarray], reference: np.ndarray) -> dict[str, float]:
-    """Mean measures of several songs: ticks at the seams, energy, distance from the held-out music."""
+    """Mean measures of several songs: ticks at the seams, whether they froze, energy, distance from the music."""
     metrics = gl.metrics
     rows = [
         {
-            "tick ratio": metrics.tick_ratio(song, HOP),
+            "song: tick ratio": metrics.tick_ratio(song, HOP),
             "tick level (dB)": metrics.tick_level_db(song, HOP),
+            "repetition": metrics.repetition(song, SAMPLE_RATE),
             "energy drift (dB)": metrics.energy_drift_db(song, seed),
             "log-spectral distance (dB)": metrics.log_spectral_distance(song, reference, aligned=False),
         }
         for song, seed in zip(songs, seeds, strict=True)
     ]
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-
-
-def listen(name: str, corpus: gl.Corpus, folder: Path, seconds: float) -> dict[str, float]:
-    """Continues held-out seeds with the saved model and measures the songs; draws the picture of the first."""
-    generator = gl.Generator(folder / f"{name}.keras")
-    seeds, reference = held_out_sound(corpus)
-    songs = generator.extend(seeds, seconds=seconds)
-    gl.audio.write(folder / f"{name}.wav", songs[0], SAMPLE_RATE)
-    draw(name, seeds[0], songs[0])
-    return measure(songs, seeds, reference)
 
 
 def held_out_sound(corpus: gl.Corpus) -> tuple[list[np.ndarray], np.ndarray]:
@@ -106,14 +128,17 @@ def held_out_sound(corpus: gl.Corpus) -> tuple[list[np.ndarray], np.ndarray]:
     return seeds, reference
 
 
-def draw(name: str, seed: np.ndarray, song: np.ndarray) -> None:
+def draw(name: str, corpus: gl.Corpus, folder: Path) -> None:
     """A third of a second on either side of the join, as a spectrogram fine enough to show each seam."""
     from matplotlib.figure import Figure
+
+    seed = held_out_sound(corpus)[0][0]
+    joined = gl.Generator(folder / f"{name}.keras").extend(seed, seconds=1, include_seed=True)
 
     around = SAMPLE_RATE // 3
     figure = Figure(figsize=(7, 2.6), dpi=80, layout="constrained")
     ax = figure.subplots()
-    sound = np.concatenate([seed[-around:], song[:around]])
+    sound = joined[len(seed) - around : len(seed) + around]
     sound = sound / max(np.abs(sound).max(), 1e-9)
     _, _, _, image = ax.specgram(
         sound, NFFT=128, Fs=SAMPLE_RATE, noverlap=112, cmap="magma", scale="dB", vmin=-140, vmax=-50
@@ -136,36 +161,46 @@ def restarted(generator: gl.Generator, seeds: list[np.ndarray], seconds: float) 
 
 def blog_questions(corpus: gl.Corpus, folder: Path, seconds: float) -> list[dict[str, Any]]:
     """The same network with rectangular blocks, knowing more or less of the past."""
-    generator = gl.Generator(folder / "BlockDFT.keras")
+    model = gl.load(folder / "BlockDFT.keras")
+    generator = gl.Generator(model)
     seeds, reference = held_out_sound(corpus)
     ways = {
-        "state restarted at every window": lambda: restarted(generator, seeds, seconds),
-        "state carried (equals the full history)": lambda: generator.extend(seeds, seconds=seconds),
-        "sliding window, k = 40": lambda: generator.extend(seeds, seconds=seconds, history=40),
-        "sliding window, k = 4": lambda: generator.extend(seeds, seconds=seconds, history=4),
+        "state restarted at every window": (-STEPS, lambda: restarted(generator, seeds, seconds)),
+        "state carried (equals the full history)": (None, lambda: generator.extend(seeds, seconds=seconds)),
+        "sliding window, k = 40": (40, lambda: generator.extend(seeds, seconds=seconds, history=40)),
+        "sliding window, k = 4": (4, lambda: generator.extend(seeds, seconds=seconds, history=4)),
     }
     rows = []
-    for way, make in ways.items():
-        songs = make()
-        windows = float(np.mean([gl.metrics.tick_ratio(song, HOP * STEPS) for song in songs]))
-        rows.append({"what it knows": way, **measure(songs, seeds, reference), "tick ratio, window seams": windows})
+    for way, (history, make) in ways.items():
+        predicted, songs = predicted_sound(model, reference, history), make()
+        row = {
+            "what it knows": way,
+            "predicted: tick ratio": gl.metrics.tick_ratio(predicted, HOP),
+            "predicted: tick level (dB)": gl.metrics.tick_level_db(predicted, HOP),
+            "predicted: ratio at window seams": gl.metrics.tick_ratio(predicted, HOP * STEPS),
+            **measure(songs, seeds, reference),
+        }
+        window_seams = np.mean([gl.metrics.tick_ratio(song, HOP * STEPS) for song in songs])
+        rows.append(row | {"song: ratio at window seams": float(window_seams)})
     return rows
 
 
 def rows_of(folder: Path, corpus: gl.Corpus, minutes: float, seconds: float) -> list[dict[str, Any]]:
-    """A row an encoder, from the file if it is there."""
+    """A row an encoder; a model that was trained before is only listened to again."""
     rows = []
     for name in ENCODERS:
         file = folder / f"{name}.json"
         if not file.exists():
             log.info("%s: training for %g minutes", name, minutes)
-            row = train(name, corpus, folder, minutes) | listen(name, corpus, folder, seconds)
+            row = train(name, corpus, folder, minutes)
             with replacing(file) as temporary:
                 temporary.write_text(json.dumps(row))
             log.info("%s", row)
-        rows.append(json.loads(file.read_text()))
+        rows.append(json.loads(file.read_text()) | listen(name, corpus, folder, seconds))
     seeds, reference = held_out_sound(corpus)
-    rows.append({"encoder": "the held-out music itself", **measure(np.stack(seeds), seeds, reference)})
+    music = {"encoder": "the held-out music itself", "predicted: tick ratio": gl.metrics.tick_ratio(reference, HOP)}
+    music["predicted: tick level (dB)"] = gl.metrics.tick_level_db(reference, HOP)
+    rows.append(music | measure(np.stack(seeds), seeds, reference))
     return rows
 
 
@@ -194,6 +229,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     corpus = gl.Corpus.build(options.music, folder / "music.h5", sample_rate=SAMPLE_RATE)
     rows = rows_of(folder, corpus, options.minutes, options.seconds)
+    for name in ENCODERS:
+        draw(name, corpus, folder)
     how = (
         f"`python benchmarks/ticks.py MUSIC_FOLDER`; {options.minutes:g} minutes of training each, LSTM "
         f"{' + '.join(map(str, UNITS))}, hop {HOP}, windows of {STEPS} frames, batch {BATCH_SIZE}; {SEEDS} songs of "

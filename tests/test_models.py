@@ -275,7 +275,7 @@ def test_loading_never_runs_code_from_the_file(melody, tmp_path):
 
 
 def test_a_model_of_a_newer_format_is_refused(melody, tmp_path, monkeypatch):
-    monkeypatch.setattr("gruvlike.models.FORMAT_VERSION", 99)
+    monkeypatch.setattr("gruvlike.models._audio_model.FORMAT_VERSION", 99)
     small_model(melody).save(tmp_path / "run.keras")
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"up to format 1. Received: format 99"):

@@ -1,5 +1,6 @@
 """The model that owns its encoder and its normalizer."""
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ import numpy as np
 from keras import ops
 
 from gruvlike import _checks
+from gruvlike._twin import Twin
+from gruvlike.models._hearing import TRAINING, CarriedStates, ScheduledSampling, hear
 
 FORMAT_VERSION = 1
 
 _PARTS = ("encoder", "normalizer", "stack")
+_OPTIONS = ("sample_rate", "high_pass_hz", "scheduled_sampling", "sampling_updates", "rollout_steps", "random_seed")
 
 
 @keras.saving.register_keras_serializable(package="gruvlike")
@@ -55,12 +59,26 @@ class AudioModel(keras.Model):
         stack: Any Keras model (B, T, F) -> (B, T, F) that predicts the next frame at every step.
         sample_rate: Of the music, in Hz.
         high_pass_hz: The high-pass filter that the music went through, or `None`. `fit` takes it over from the corpus.
+        scheduled_sampling: Share of the frames, in [0, 1], that are replaced by the model's own predictions while it
+            trains, so that it learns to go on from those. It predicts twice: from the music, without gradient, and
+            from music and predictions mixed frame by frame. Takes about one and a half times as long.
+        sampling_updates: Training steps until that share is reached; it grows linearly from 0, where the predictions
+            are not worth hearing. The steps are counted in the saved file.
+        rollout_steps: How many frames at the end of a window are heard as the model's own predictions, one after the
+            other, with gradient, as in a song; the loss counts them as all others. Each is compiled on its own: some
+            tens at most. The layers must be recurrent or treat each frame alone.
+        random_seed: Decides which frames are replaced. `None` follows `keras.utils.set_random_seed`.
 
     Attributes:
         encoder, normalizer, stack, sample_rate, high_pass_hz: As given.
+        scheduled_sampling, sampling_updates, rollout_steps, random_seed: As given.
+        training_windows, validation_windows: What `fit` was given, while it runs: for callbacks.
 
     Raises:
-        ValueError: If the parts do not fit each other, or the normalizer is not fitted.
+        ValueError: If the parts do not fit each other, the normalizer is not fitted, or an option is out of range.
+
+    With scheduled sampling or a rollout the loss of training is not that of teacher forcing: compare the loss of
+    validation, which always is.
 
     Example:
         >>> import gruvlike as gl, numpy as np
@@ -71,6 +89,12 @@ class AudioModel(keras.Model):
         >>> prediction, target = model.predict(music[None, :88], verbose=0)  # 11 frames: 10 to read, 10 to predict
         >>> prediction.shape
         (1, 10, 16)
+
+    References:
+        Bengio et al., "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks", 2015.
+        Mihaylova and Martins, "Scheduled Sampling for Transformers", 2019 (in two passes).
+        Venkatraman, Hebert and Bagnell, "Improving Multi-Step Prediction of Learned Time Series Models", 2015 (why a
+        model must hear itself).
     """
 
     def __init__(
@@ -80,6 +104,10 @@ class AudioModel(keras.Model):
         stack: keras.Model,
         sample_rate: int,
         high_pass_hz: float | None = None,
+        scheduled_sampling: float = 0.0,
+        sampling_updates: int = 1000,
+        rollout_steps: int = 0,
+        random_seed: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -88,7 +116,19 @@ class AudioModel(keras.Model):
         self.stack = stack
         self.sample_rate = _checks.positive_int("sample_rate", sample_rate)
         self.high_pass_hz = high_pass_hz
+        self.scheduled_sampling = _checks.number("scheduled_sampling", scheduled_sampling, 0, 1)
+        self.sampling_updates = _checks.positive_int("sampling_updates", sampling_updates)
+        self.rollout_steps = _checks.positive_int("rollout_steps", rollout_steps, minimum=0)
+        if random_seed is not None:
+            _checks.positive_int("random_seed", random_seed, minimum=0)
+        self.random_seed = random_seed
+        self.training_windows = self.validation_windows = None
         self._check_parts()
+        self._sampling = None
+        if self.scheduled_sampling:
+            self._sampling = ScheduledSampling(self.scheduled_sampling, self.sampling_updates, random_seed)
+        self._carried = CarriedStates()
+        self._twin = Twin(stack, TRAINING) if self.rollout_steps else None
         self._relative_loss = RelativeLoss()
         self.build((None, None))
 
@@ -113,20 +153,47 @@ class AudioModel(keras.Model):
     def call(self, pcm: Any, training: bool | None = None) -> tuple[Any, Any]:
         """Predicts each next frame of `pcm`, windows of shape (B, span(T + 1)).
 
+        Args:
+            pcm: int16 or float32; or a batch of stateful windows, `{"pcm": ..., "reset": (B,)}`.
+            training: Whether dropout, noise, scheduled sampling, rollout and carried states are at work.
+
         Returns:
             (prediction, target), normalized frames, both of shape (B, T, F).
         """
+        pcm, reset = (pcm["pcm"], pcm["reset"]) if isinstance(pcm, dict) else (pcm, None)
         frames = self.normalizer(self.encoder.encode(pcm, padded=False))
-        return self.stack(frames[:, :-1], training=training), frames[:, 1:]
+        heard, target = frames[:, :-1], frames[:, 1:]
+        if not training or (reset is None and not (self._sampling or self.rollout_steps)):
+            return self.stack(heard, training=training), target
+        self._check_training(heard.shape[1], reset is not None)
+        carried = None if reset is None else self._carried
+        return hear(self.stack, self._twin, heard, self._sampling, self.rollout_steps, carried, reset), target
+
+    def _check_training(self, steps: int | None, stateful: bool) -> None:
+        if steps is not None and self.rollout_steps >= steps:
+            raise ValueError(
+                "`rollout_steps` must leave music to start from. "
+                f"Received: rollout_steps={self.rollout_steps}, windows of {steps} steps. Use longer windows."
+            )
+        if stateful and not self._carried.read():
+            raise ValueError("Stateful windows must be given to `fit`, which makes room for states. Received: a batch.")
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
         """Configures training as `keras.Model.compile` does.
 
         Args:
-            optimizer: A name gets gradient clipping (`global_clipnorm=1.0`: one bad window must not undo what was
-                learned); an object is left as it is.
+            optimizer: A name gets gradient clipping, `global_clipnorm=1.0`: where a recurrent network is close to
+                chaos, the gradient of one window can be a thousand times that of the others, and one such step undoes
+                what was learned. Clipping the norm of all weights together keeps the direction and bounds the step.
+                An object is left as it is: give it `global_clipnorm`, and what else stock Keras has, such as weight
+                decay and schedules, `keras.optimizers.AdamW(schedule, weight_decay=1e-2, global_clipnorm=1.0)` with
+                `schedule = keras.optimizers.schedules.CosineDecay(1e-3, decay_steps=10_000)`.
             loss: Between normalized frames; mean squared error unless given.
             **kwargs: As for `keras.Model.compile`.
+
+        References:
+            Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013 (clipping).
+            Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019 (AdamW).
         """
         if isinstance(optimizer, str):
             optimizer = keras.optimizers.get(optimizer)
@@ -158,18 +225,58 @@ class AudioModel(keras.Model):
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains as `keras.Model.fit` does, on windows of a corpus or arrays of PCM (B, span(T + 1)).
 
+        Windows come in their own order: Keras shuffles them no further. With stateful windows each batch starts from
+        the state after the batch before, zero where a track begins; back-propagation ends at the batch (it is
+        truncated to the length of a window). The state belongs to training: validation starts from zero in each
+        window, and so does what is made of a saved file.
+
         Raises:
-            ValueError: If the windows come from a corpus of another sample rate.
+            ValueError: If the windows come from a corpus of another sample rate, there are none, or stateful windows
+                meet a stack whose state cannot be carried.
+
+        References:
+            Williams and Peng, "An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network
+            Trajectories", 1990 (truncated back-propagation through time).
         """
-        for windows in (x, kwargs.get("validation_data")):
-            rate = getattr(windows, "sample_rate", self.sample_rate)
-            if rate != self.sample_rate:
-                raise ValueError(
-                    f"The windows must have the model's sample rate, {self.sample_rate} Hz. Received: {rate} Hz. "
-                    "Build the corpus at that rate."
-                )
+        validation = kwargs.get("validation_data")
+        self._check_windows("x", x)
+        self._check_windows("validation_data", validation)
+        if hasattr(x, "random_seed"):
+            kwargs.setdefault("shuffle", False)
+        if getattr(x, "stateful", False):
+            self._carry(x.batch_size, kwargs["shuffle"])
         self.high_pass_hz = getattr(x, "high_pass_hz", self.high_pass_hz)
-        return super().fit(x, *args, **kwargs)
+        self.training_windows, self.validation_windows = x, validation
+        fit = super().fit
+        for callback in keras.tree.flatten(kwargs.get("callbacks") or []):
+            if hasattr(callback, "around_fit"):  # a run folder: it goes on where an earlier `fit` was
+                fit = functools.partial(callback.around_fit, self, fit)
+        try:
+            return fit(x, *args, **kwargs)
+        finally:
+            self.training_windows = self.validation_windows = None
+
+    def _check_windows(self, name: str, windows: Any) -> None:
+        rate = getattr(windows, "sample_rate", self.sample_rate)
+        if rate != self.sample_rate:
+            raise ValueError(
+                f"The windows must have the model's sample rate, {self.sample_rate} Hz. Received: {rate} Hz. "
+                "Build the corpus at that rate."
+            )
+        if hasattr(type(windows), "__len__") and len(windows) == 0:
+            raise ValueError(
+                f"`{name}` must hold at least one window. Received: none. Give more music, for instance by "
+                "`corpus.split(validation=...)` with a larger share, or leave validation out."
+            )
+
+    def _carry(self, batch_size: int, shuffle: bool) -> None:
+        """Makes room for the states of `batch_size` lanes."""
+        if shuffle:
+            raise ValueError("Stateful windows must stay in order. Received: shuffle=True. Leave it out.")
+        if self._twin is None:
+            self._twin = Twin(self.stack, TRAINING)
+        if self._carried.prepare(self._twin.initial_states(batch_size)):
+            self.train_function = None  # it knows the variables that there were
 
     def baselines(self, windows: Any) -> dict[str, float]:
         """Computes what a model must beat: the relative loss of two predictors that have learned nothing.
@@ -210,8 +317,8 @@ class AudioModel(keras.Model):
     def get_config(self) -> dict:
         """Returns what `from_config` needs to build the model again (without weights)."""
         parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in _PARTS}
-        rates = {"sample_rate": self.sample_rate, "high_pass_hz": self.high_pass_hz}
-        return {**super().get_config(), **parts, **rates, "format_version": FORMAT_VERSION}
+        options = {name: getattr(self, name) for name in _OPTIONS}
+        return {**super().get_config(), **parts, **options, "format_version": FORMAT_VERSION}
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "AudioModel":

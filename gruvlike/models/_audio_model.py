@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from gruvlike import _checks
 from gruvlike._twin import Twin
 from gruvlike.models._hearing import TRAINING, CarriedStates, ScheduledSampling, hear
+from gruvlike.models._judging import baselines
 
 FORMAT_VERSION = 1
 
@@ -278,23 +278,19 @@ class AudioModel(keras.Model):
         if self._carried.prepare(self._twin.initial_states(batch_size)):
             self.train_function = None  # it knows the variables that there were
 
-    def baselines(self, windows: Any) -> dict[str, float]:
-        """Computes what a model must beat: the relative loss of two predictors that have learned nothing.
+    def baselines(self, windows: Any, training: Any = None) -> dict[str, float]:
+        """Computes what a model must beat: the relative loss of predictors that have learned nothing, or little.
 
         Args:
             windows: As for `evaluate`: windows of a corpus, or an array of PCM (B, span(T + 1)).
+            training: Those that the linear predictor is fitted to; `None` takes `windows`, which flatters it.
 
         Returns:
-            `{"mean": 1.0, "repeat": ...}`: mean squared error of predicting the mean, and of repeating the last
-            frame, over that of predicting the mean.
+            `{"mean": 1.0, "repeat": ..., "linear": ...}`: mean squared error of predicting the mean, of repeating the
+            last frame, and of a linear function of the last frame (least squares on at most 256 principal directions,
+            and at most one for 10 frames of training), over that of predicting the mean.
         """
-        batches = [windows] if isinstance(windows, np.ndarray) else (windows[i][0] for i in range(len(windows)))
-        errors = np.zeros(2)
-        for pcm in batches:
-            frames = ops.convert_to_numpy(self.normalizer(self.encoder.encode(pcm, padded=False)))
-            center = ops.convert_to_numpy(self.normalizer.center)
-            errors += [np.square(frames[:, 1:] - p).sum(dtype="float64") for p in (center, frames[:, :-1])]
-        return {"mean": 1.0, "repeat": float(errors[1] / errors[0])}
+        return baselines(self, windows, training)
 
     def save(self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any) -> None:
         """Saves everything that is needed to make sound, and to go on training, in one `.keras` file.

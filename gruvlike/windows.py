@@ -65,6 +65,7 @@ class Windows(keras.utils.PyDataset):
         high_pass_hz: of the corpus.
         epoch: number of the epoch at hand.
         first_batch: the batch that it starts at.
+        count: windows in a whole epoch.
         unused_seconds: music that is in no lane; 0 unless stateful.
 
     Returns:
@@ -123,8 +124,8 @@ class Windows(keras.utils.PyDataset):
     def _lay_grid(self) -> None:
         self._counts = _grid_size(self._slack, 0 if self.offset == "random" else self.offset, self.hop)
         self._ends = np.cumsum(self._counts)
-        self._size = len(range(self.shard[0], int(self._ends[-1]), self.shard[1]))
-        if not self._size:
+        self.count = len(range(self.shard[0], int(self._ends[-1]), self.shard[1]))
+        if not self.count:
             raise ValueError(
                 f"Every shard must get windows. Received: shard={self.shard} of {self._ends[-1]} windows. "
                 "Use fewer shards or a smaller hop."
@@ -149,7 +150,7 @@ class Windows(keras.utils.PyDataset):
         self._tracks = [track for track, count in zip(self._tracks, counts, strict=True) if count]
         self._rests = (room - counts * lanes * self.hop)[counts > 0]
         self._counts = counts[counts > 0]
-        self._size = int(self._counts.sum()) * self.batch_size
+        self.count = int(self._counts.sum()) * self.batch_size
         total = sum(map(len, self.corpus))
         heard = (self._counts * lanes * self.hop + self.span - self.hop).sum()
         self.unused_seconds = float(total - heard) / self.sample_rate
@@ -172,7 +173,7 @@ class Windows(keras.utils.PyDataset):
         return fitting
 
     def __len__(self) -> int:
-        return -(-self._size // self.batch_size) - self.first_batch
+        return -(-self.count // self.batch_size) - self.first_batch
 
     def __getitem__(self, index: int) -> tuple[Any]:
         tracks, starts = self._positions(index)
@@ -232,7 +233,7 @@ class Windows(keras.utils.PyDataset):
     def _on_grid(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
         epoch, total = self.epoch, int(self._ends[-1])
         first = batch * self.batch_size
-        windows = self.shard[0] + self.shard[1] * np.arange(first, min(first + self.batch_size, self._size))
+        windows = self.shard[0] + self.shard[1] * np.arange(first, min(first + self.batch_size, self.count))
         if self.shuffle:
             windows = permuted(windows, total, (self.random_seed, epoch))
         tracks = np.searchsorted(self._ends, windows, side="right")

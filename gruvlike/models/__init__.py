@@ -7,6 +7,17 @@ it behind an encoder and a normalizer: PCM goes in, and one `.keras` file holds 
 from gruvlike.models._audio_model import AudioModel, RelativeLoss
 from gruvlike.models._file import load
 from gruvlike.models._judging import FreeRun, free_running_loss
+from gruvlike.models._sizing import Description, Width, describe
 from gruvlike.models._stack import recurrent_stack
 
-__all__ = ["AudioModel", "FreeRun", "RelativeLoss", "free_running_loss", "load", "recurrent_stack"]
+__all__ = [
+    "AudioModel",
+    "Description",
+    "FreeRun",
+    "RelativeLoss",
+    "Width",
+    "describe",
+    "free_running_loss",
+    "load",
+    "recurrent_stack",
+]

@@ -12,6 +12,7 @@ from gruvlike import _checks
 from gruvlike._twin import Twin
 from gruvlike.models._hearing import TRAINING, CarriedStates, ScheduledSampling, hear
 from gruvlike.models._judging import baselines
+from gruvlike.models._sizing import check_batch
 
 FORMAT_VERSION = 1
 
@@ -231,8 +232,8 @@ class AudioModel(keras.Model):
         window, and so does what is made of a saved file.
 
         Raises:
-            ValueError: If the windows come from a corpus of another sample rate, there are none, or stateful windows
-                meet a stack whose state cannot be carried.
+            ValueError: If the windows come from a corpus of another sample rate, there are none, a batch cannot fit in
+                memory, or stateful windows meet a stack whose state cannot be carried.
 
         References:
             Williams and Peng, "An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network
@@ -241,6 +242,7 @@ class AudioModel(keras.Model):
         validation = kwargs.get("validation_data")
         self._check_windows("x", x)
         self._check_windows("validation_data", validation)
+        check_batch(self, x, kwargs.get("batch_size"))
         if hasattr(x, "random_seed"):
             kwargs.setdefault("shuffle", False)
         if getattr(x, "stateful", False):

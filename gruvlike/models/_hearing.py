@@ -67,8 +67,9 @@ class CarriedStates(keras.layers.Layer):
 
     def start(self, reset: Any) -> list[Any]:
         """Returns the states to start from: zeros for the rows where `reset` (B,) is true."""
-        # The product is a copy: torch keeps what it started from for the gradient, and the variables change.
-        return [ops.where(reset[:, None], ops.zeros_like(v), v * 1) for v in self.read()]
+        # A copy in any case: torch keeps what it started from for the gradient, and the variables change.
+        states = [ops.convert_to_tensor(variable) for variable in self.read()]
+        return [ops.where(ops.expand_dims(reset, 1), ops.zeros_like(state), state) for state in states]
 
     def keep(self, states: list[Any]) -> None:
         """Keeps the states after a batch, without what led to them: back-propagation ends at the batch."""

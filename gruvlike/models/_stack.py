@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
+from gruvlike.models._sizing import check_weights, stack_parameters
 
 
 def recurrent_stack(
@@ -46,7 +47,7 @@ def recurrent_stack(
         A `keras.Model` from frames of shape (B, T, F) to predictions of the next frame, same shape.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, or the weights cannot fit in memory.
 
     Example:
         >>> stack = recurrent_stack(8, cell="gru", units=(16, 16), random_seed=0)
@@ -65,6 +66,7 @@ def recurrent_stack(
                 f"`{name}` must be less than 1, or nothing is left to learn from. Received: {name}={rate!r}."
             )
     _checks.number("input_noise", input_noise, 0)
+    check_weights(stack_parameters(features, cell, units, projection, layer_norm, skip))
     next_seed = _seeds(random_seed)
     inputs = x = keras.Input((None, features), name="frames")
     if input_noise:

@@ -243,10 +243,11 @@ class AudioModel(keras.Model):
         self._check_windows("x", x)
         self._check_windows("validation_data", validation)
         check_batch(self, x, kwargs.get("batch_size"))
-        if hasattr(x, "random_seed"):
+        if isinstance(x, keras.utils.PyDataset):
+            # It has an order of its own; Keras would shuffle its batches by a generator that no seed here decides.
             kwargs.setdefault("shuffle", False)
         if getattr(x, "stateful", False):
-            self._carry(x.batch_size, kwargs["shuffle"])
+            self._carry(x.batch_size, kwargs.get("shuffle", False))
         self.high_pass_hz = getattr(x, "high_pass_hz", self.high_pass_hz)
         self.training_windows, self.validation_windows = x, validation
         fit = super().fit

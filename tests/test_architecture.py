@@ -32,7 +32,7 @@ ARROWS = {
     "metrics": {"audio", "corpus"},
     "plots": set(),
     "tune": set(),
-    "callbacks": {"audio", "generation", "metrics", "plots"},
+    "callbacks": {"__version__", "audio", "generation", "metrics", "models", "plots"},
     "gruv2015": {"_gates", "audio", "encoders", "normalizers", "models", "generation"},
     "_training": {"_console", "callbacks"},
 }
@@ -42,6 +42,7 @@ TOP = {
     "report",
     "cli",
     "demo",
+    "_doctor",
     "__main__",
 }  # may import everything; nobody imports them (cli: demo, __main__)
 

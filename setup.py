@@ -43,7 +43,6 @@ setup(
         "h5py>=3.12",
         "soundfile>=0.13",
         "soxr>=0.5",
-        "joblib>=1.4",
         "tqdm>=4.66",
         "matplotlib>=3.9",
     ],

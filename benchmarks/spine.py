@@ -5,6 +5,8 @@
 An LSTM 3 x 300 on blocks of 4000 samples at 16 kHz, windows of 40 steps, ten minutes of training.
 """
 
+from __future__ import annotations  # naming gl.AudioModel must not import Keras before memory is measured
+
 import argparse
 import logging
 import os

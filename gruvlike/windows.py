@@ -178,7 +178,7 @@ class Windows(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any]:
         tracks, starts = self._positions(index)
         for track, start in zip(tracks, starts, strict=True):  # all of them first: the disk reads them side by side
-            self._tracks[track].announce(int(start), int(start) + self.span)
+            self._tracks[track]._announce(int(start), int(start) + self.span)
         pcm = np.empty((len(starts), self.span), np.int16)
         for row, track, start in zip(pcm, tracks, starts, strict=True):
             row[:] = self._tracks[track].pcm[start : start + self.span]

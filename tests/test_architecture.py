@@ -37,14 +37,8 @@ ARROWS = {
     "_training": {"_console", "callbacks"},
 }
 LEAVES = {"_checks"}  # everybody may import them
-TOP = {
-    "recipes",
-    "report",
-    "cli",
-    "demo",
-    "_doctor",
-    "__main__",
-}  # may import everything; nobody imports them (cli: demo, __main__)
+# These may import everything, and nobody imports them but one another.
+TOP = {"recipes", "report", "cli", "demo", "_doctor", "__main__"}
 
 
 def sources():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike import cli
+from gruvlike import _console, cli
 
 TRAIN = ["--block-size", "100", "--units", "8", "--steps", "5", "--validation", "0.3", "--preview-every", "0"]
 
@@ -164,3 +164,13 @@ def test_version(capsys):
         cli.main(["--version"])
     assert stop.value.code == 0
     assert capsys.readouterr().out == f"gruvlike {gl.__version__}\n"
+
+
+def test_ctrl_c_says_what_is_left(capsys):
+    def interrupted(*message):
+        raise KeyboardInterrupt(*message)
+
+    assert _console.run(interrupted, "Nothing was written.") == 130
+    assert capsys.readouterr().err == "gruvlike: interrupted. Nothing was written.\n"
+    assert _console.run(lambda: interrupted("The model is in x."), "Nothing was written.") == 130
+    assert capsys.readouterr().err == "gruvlike: interrupted. The model is in x.\n"

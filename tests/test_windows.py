@@ -31,7 +31,7 @@ class Ramp:
     def __len__(self):
         return len(self.pcm)
 
-    def announce(self, start, stop):
+    def _announce(self, start, stop):
         assert 0 <= start < stop <= len(self)
 
 

@@ -99,8 +99,8 @@ class Track:
         """int16 PCM of shape (S,), read from the mapped file when it is used; nothing is copied."""
         return self._map.view(self._offset, self.start, self.stop)
 
-    def announce(self, start: int, stop: int) -> None:
-        """Says that samples [start, stop) are about to be read, so that the disk can begin. Never needed, only faster."""
+    def _announce(self, start: int, stop: int) -> None:
+        """Says that samples [start, stop) are about to be read. Only speed depends on it."""
         self._map.announce(self._offset, self.start + start, self.start + stop)
 
     def samples(self, start: int = 0, stop: int | None = None) -> np.ndarray:

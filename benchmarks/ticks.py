@@ -1,0 +1,207 @@
+"""Which representation ticks? Six encoders, one width, the same training time; then their songs are measured.
+
+    python benchmarks/ticks.py MUSIC_FOLDER
+
+Writes the tables and pictures of docs/ticks.md. Each finished encoder is a row in runs/ticks/, so the script can be
+interrupted and started again.
+"""
+
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from _page import DOCS, machine, table, write_block
+
+import gruvlike as gl
+from gruvlike._checks import replacing
+from gruvlike.callbacks import TimeLimit
+
+SAMPLE_RATE = 16_000
+HOP = 512  # of all encoders, so that all hear equally often: 32 ms
+STEPS, BATCH_SIZE, UNITS = 80, 32, (400, 400)
+SEEDS = 4
+ENCODERS = {
+    "TimeBlocks": lambda: gl.TimeBlocks(HOP),
+    "BlockDFT": lambda: gl.BlockDFT(HOP),
+    "HalfDFT": lambda: gl.HalfDFT(HOP),
+    "STFT": lambda: gl.STFT(2 * HOP, HOP),
+    "MDCT": lambda: gl.MDCT(HOP),
+    "LogSpectrum": lambda: gl.LogSpectrum(2 * HOP, HOP),
+}
+log = logging.getLogger("ticks")
+
+
+def train(name: str, corpus: gl.Corpus, folder: Path, minutes: float) -> dict[str, Any]:
+    """Trains one model, saves it, and returns what is known of it without listening."""
+    keras.utils.set_random_seed(0)
+    training, validation = corpus.split(validation=0.1)
+    encoder = ENCODERS[name]()
+    normalizer = gl.Standardizer().fit(training, encoder)
+    stack = gl.recurrent_stack(encoder.features, units=UNITS, random_seed=0)
+    model = gl.AudioModel(encoder, normalizer, stack, corpus.sample_rate, corpus.high_pass_hz)
+    model.compile("adam")
+    windows = training.windows(encoder, steps=STEPS, batch_size=BATCH_SIZE)
+    held_out = validation.windows(encoder, steps=STEPS, batch_size=BATCH_SIZE, shuffle=False, offset=0)
+    model.fit(windows, epochs=10_000, verbose=0, callbacks=[TimeLimit(minutes)])
+    updates = int(model.optimizer.iterations.value)
+    step = _step_ms(model, windows)
+    model.save(folder / f"{name}.keras")
+    return {
+        "encoder": name,
+        "features a second": round(encoder.features * SAMPLE_RATE / encoder.hop),
+        "parameters": stack.count_params(),
+        "updates": updates,
+        "ms a step": step,
+        "validation loss": model.evaluate(held_out, verbose=0, return_dict=True)["relative_loss"],
+        "repeating": model.baselines(held_out)["repeat"],
+    }
+
+
+def _step_ms(model: gl.AudioModel, windows: gl.Windows, steps: int = 8) -> float:
+    """Median time of a training step with its data at hand, compiled before."""
+    batch = windows[0][0]
+    times = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        model.train_on_batch(batch)
+        times.append(time.perf_counter() - start)
+    return 1000 * float(np.median(times))
+
+
+def measure(songs: np.ndarray, seeds: list[np.ndarray], reference: np.ndarray) -> dict[str, float]:
+    """Mean measures of several songs: ticks at the seams, energy, distance from the held-out music."""
+    metrics = gl.metrics
+    rows = [
+        {
+            "tick ratio": metrics.tick_ratio(song, HOP),
+            "tick level (dB)": metrics.tick_level_db(song, HOP),
+            "energy drift (dB)": metrics.energy_drift_db(song, seed),
+            "log-spectral distance (dB)": metrics.log_spectral_distance(song, reference, aligned=False),
+        }
+        for song, seed in zip(songs, seeds, strict=True)
+    ]
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def listen(name: str, corpus: gl.Corpus, folder: Path, seconds: float) -> dict[str, float]:
+    """Continues held-out seeds with the saved model and measures the songs; draws the picture of the first."""
+    generator = gl.Generator(folder / f"{name}.keras")
+    seeds, reference = held_out_sound(corpus)
+    songs = generator.extend(seeds, seconds=seconds)
+    gl.audio.write(folder / f"{name}.wav", songs[0], SAMPLE_RATE)
+    draw(name, seeds[0], songs[0])
+    return measure(songs, seeds, reference)
+
+
+def held_out_sound(corpus: gl.Corpus) -> tuple[list[np.ndarray], np.ndarray]:
+    """Seeds of 10 s from the validation part, and a minute of it as reference."""
+    _, validation = corpus.split(validation=0.1)
+    seeds = [validation.excerpt(seconds=10, random_seed=number) for number in range(SEEDS)]
+    reference = np.concatenate([validation.excerpt(seconds=10, random_seed=100 + number) for number in range(6)])
+    return seeds, reference
+
+
+def draw(name: str, seed: np.ndarray, song: np.ndarray) -> None:
+    """A third of a second on either side of the join, as a spectrogram fine enough to show each seam."""
+    from matplotlib.figure import Figure
+
+    around = SAMPLE_RATE // 3
+    figure = Figure(figsize=(7, 2.6), dpi=80, layout="constrained")
+    ax = figure.subplots()
+    sound = np.concatenate([seed[-around:], song[:around]])
+    sound = sound / max(np.abs(sound).max(), 1e-9)
+    _, _, _, image = ax.specgram(
+        sound, NFFT=128, Fs=SAMPLE_RATE, noverlap=112, cmap="magma", scale="dB", vmin=-140, vmax=-50
+    )
+    image.set_rasterized(True)
+    ax.axvline(around / SAMPLE_RATE, color="white", linewidth=1, linestyle=":")
+    ax.set(title=f"{name}: seed | song", xlabel="seconds", ylabel="Hz")
+    path = DOCS / "images" / f"ticks_{name}.png"
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path)
+
+
+def restarted(generator: gl.Generator, seeds: list[np.ndarray], seconds: float) -> np.ndarray:
+    """Songs made of windows laid end to end, each from zero states and one block: what the other student cured."""
+    songs = [np.stack(seeds)[:, -HOP:]]
+    while sum(song.shape[1] for song in songs[1:]) < seconds * SAMPLE_RATE:
+        songs.append(generator.extend(list(songs[-1][:, -HOP:]), steps=STEPS))
+    return np.concatenate(songs[1:], axis=1)[:, : round(seconds * SAMPLE_RATE)]
+
+
+def blog_questions(corpus: gl.Corpus, folder: Path, seconds: float) -> list[dict[str, Any]]:
+    """The same network with rectangular blocks, knowing more or less of the past."""
+    generator = gl.Generator(folder / "BlockDFT.keras")
+    seeds, reference = held_out_sound(corpus)
+    ways = {
+        "state restarted at every window": lambda: restarted(generator, seeds, seconds),
+        "state carried (equals the full history)": lambda: generator.extend(seeds, seconds=seconds),
+        "sliding window, k = 40": lambda: generator.extend(seeds, seconds=seconds, history=40),
+        "sliding window, k = 4": lambda: generator.extend(seeds, seconds=seconds, history=4),
+    }
+    rows = []
+    for way, make in ways.items():
+        songs = make()
+        windows = float(np.mean([gl.metrics.tick_ratio(song, HOP * STEPS) for song in songs]))
+        rows.append({"what it knows": way, **measure(songs, seeds, reference), "tick ratio, window seams": windows})
+    return rows
+
+
+def rows_of(folder: Path, corpus: gl.Corpus, minutes: float, seconds: float) -> list[dict[str, Any]]:
+    """A row an encoder, from the file if it is there."""
+    rows = []
+    for name in ENCODERS:
+        file = folder / f"{name}.json"
+        if not file.exists():
+            log.info("%s: training for %g minutes", name, minutes)
+            row = train(name, corpus, folder, minutes) | listen(name, corpus, folder, seconds)
+            with replacing(file) as temporary:
+                temporary.write_text(json.dumps(row))
+            log.info("%s", row)
+        rows.append(json.loads(file.read_text()))
+    seeds, reference = held_out_sound(corpus)
+    rows.append({"encoder": "the held-out music itself", **measure(np.stack(seeds), seeds, reference)})
+    return rows
+
+
+def as_table(rows: list[dict[str, Any]]) -> str:
+    """Rows as markdown, three significant digits."""
+    names = list(rows[0])
+
+    def show(value: Any) -> str:
+        if isinstance(value, float):
+            return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+    return table(names, [[show(row.get(name, "")) for name in names] for row in rows])
+
+
+def main() -> None:
+    """Trains what is missing, measures, and writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("music")
+    parser.add_argument("--minutes", type=float, default=4, help="training time of each encoder")
+    parser.add_argument("--seconds", type=float, default=30, help="length of each song")
+    parser.add_argument("--out", default="runs/ticks", help="where models, songs and rows are kept")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO)
+    folder = Path(options.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    corpus = gl.Corpus.build(options.music, folder / "music.h5", sample_rate=SAMPLE_RATE)
+    rows = rows_of(folder, corpus, options.minutes, options.seconds)
+    how = (
+        f"`python benchmarks/ticks.py MUSIC_FOLDER`; {options.minutes:g} minutes of training each, LSTM "
+        f"{' + '.join(map(str, UNITS))}, hop {HOP}, windows of {STEPS} frames, batch {BATCH_SIZE}; {SEEDS} songs of "
+        f"{options.seconds:g} s; {machine()}."
+    )
+    write_block("ticks.md", "encoders", f"{how}\n\n{as_table(rows)}")
+    write_block("ticks.md", "questions", as_table(blog_questions(corpus, folder, options.seconds)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Judge sound: ticks, energy, spectra, copies, loops, and the distance between two bodies of music.
+
+Pure functions over samples: mono float32 (or int16 PCM) of shape (S,). Each states its range, what it reads when
+nothing is wrong, and where it comes from. None says whether the music is good: each finds one way to fail, and can be
+fooled; `docs/metrics.md` says by what. `report` takes them all at once. Nothing here imports Keras.
+
+===================================================  ==================================================
+is there a tick at the seams between blocks?         `tick_ratio`, `tick_level_db`, `tick_excess_db`, `tick_profile`
+does it fade away or blow up?                        `energy_curve`, `energy_drift_db`
+does it have the color of the reference?             `spectral_convergence`, `log_spectral_distance`
+is it noise?                                         `spectral_flatness`, `flatness_excess_db`
+is it a copy, of what, from where?                   `copy_score`
+is it stuck in a loop?                               `novelty`, `repetition`
+is it music of the same kind?                        `frechet_distance`, `log_mel_statistics`
+===================================================  ==================================================
+"""
+
+from ._copies import CopyMatch, CopyScore, copy_score
+from ._frechet import frechet_distance, log_mel_statistics
+from ._levels import energy_curve, energy_drift_db
+from ._loops import novelty, repetition
+from ._report import Report, report
+from ._spectra import flatness_excess_db, log_spectral_distance, spectral_convergence, spectral_flatness
+from ._ticks import tick_excess_db, tick_level_db, tick_profile, tick_ratio
+
+__all__ = [
+    "CopyMatch",
+    "CopyScore",
+    "Report",
+    "copy_score",
+    "energy_curve",
+    "energy_drift_db",
+    "flatness_excess_db",
+    "frechet_distance",
+    "log_mel_statistics",
+    "log_spectral_distance",
+    "novelty",
+    "repetition",
+    "report",
+    "spectral_convergence",
+    "spectral_flatness",
+    "tick_excess_db",
+    "tick_level_db",
+    "tick_profile",
+    "tick_ratio",
+]

@@ -1,0 +1,212 @@
+"""All measures at once, as one dictionary and one table."""
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import _checks
+from ._copies import CopyMatch, copy_score, named_tracks
+from ._frechet import frechet_distance, log_mel_statistics
+from ._levels import energy_curve, energy_drift_db
+from ._loops import repetition
+from ._spectra import flatness_excess_db, log_spectral_distance, spectral_convergence, spectral_flatness
+from ._ticks import tick_level_db, tick_ratio
+
+_REFERENCE_SECONDS = 120
+_LEAST_SECONDS = 4
+_LEAST_BLOCKS = 4
+_CORPUS_SUFFIXES = (".h5", ".hdf5")
+# measure, what it reads when nothing is wrong (a song as good as its reference)
+_ROWS = (
+    ("tick_ratio", "1: no tick"),
+    ("tick_level_db", "0: no tick"),
+    ("tick_excess_db", "0: no more than the reference"),
+    ("level_db", "as the reference"),
+    ("energy_drift_db", "0: ends as loud as the reference"),
+    ("spectral_convergence", "0: the same average spectrum"),
+    ("log_spectral_distance", "0: the same average spectrum, dB"),
+    ("spectral_flatness", "as the reference; 0.56: white noise"),
+    ("flatness_excess_db", "0: no noisier than the reference"),
+    ("copy_score", "1: a verbatim copy of some second"),
+    ("repetition", "as the reference; 1: a loop"),
+    ("frechet_distance", "as the reference's halves"),
+)
+
+
+class Report(dict[str, float]):
+    """Figures by name; those that end in `_reference` are the reference's own. As text it is a table.
+
+    Attributes:
+        closest: the second of the song that is most like the reference, a `CopyMatch`.
+    """
+
+    def __init__(self, figures: dict[str, float], closest: CopyMatch):
+        super().__init__(figures)
+        self.closest = closest
+
+    def __str__(self) -> str:
+        lines = [f"{'measure':<22}{'song':>10}{'reference':>11}   nothing is wrong at"]
+        for name, ideal in _ROWS:
+            own = self.get(f"{name}_reference")
+            lines.append(f"{name:<22}{self[name]:>10.3f}{'' if own is None else f'{own:.3f}':>11}   {ideal}")
+        start, score, track, seconds = self.closest
+        if track is not None:
+            lines.append(f"closest copy: song at {start:.2f} s, {track!r} at {seconds:.2f} s ({score:.3f})")
+        return "\n".join(lines)
+
+
+def report(song: Any, reference: Any, hop: int, sample_rate: int | None = None) -> Report:
+    """Takes all the measures of a song against reference music.
+
+    Copies are looked for in the whole reference; the other measures take up to two minutes of it, in pieces as long
+    as the song. `docs/metrics.md` says how to read the figures.
+
+    Args:
+        song: samples (S,), or an audio file. At least 4 seconds and 4 blocks long.
+        reference: a `Corpus`, a corpus file (.h5), a folder of audio, an audio file, samples, or a sequence of
+            (name, samples): the music that the song should sound like. At least as long as the song must be.
+        hop: samples from one block of the song to the next, at least 16.
+        sample_rate: samples per second. None takes the corpus's, else the song file's own; files are
+            resampled to it.
+
+    Returns:
+        A `Report`, a dictionary of floats, one for each measure; `print` shows it as a table. Beside it stand
+        the reference's own figures: `frechet_distance_reference` is between two halves of the reference.
+
+    Raises:
+        ValueError: if either is too short or no samples, or the sample rate is unknown or differs.
+        FileNotFoundError: if there is no such file or folder, or no audio in it.
+
+    Example:
+        >>> import numpy as np
+        >>> from gruvlike import metrics
+        >>> music = np.sin(np.arange(80_000) ** 1.2 / 20)
+        >>> found = metrics.report(music[8000:40_000], music, hop=500, sample_rate=8000)
+        >>> round(found["copy_score"], 3), round(found["tick_ratio"], 1)
+        (1.0, 1.0)
+    """
+    hop = _checks.positive_int("hop", hop, minimum=16)
+    reference = _opened(reference)
+    rate = _sample_rate(song, reference, sample_rate)
+    song = _checks.mono("song", _read(song, rate) if _is_path(song) else song)
+    tracks = _tracks(reference, rate)
+    pieces = _pieces(tracks, len(song), rate, hop)
+    for name, samples in (("song", [song]), ("reference", pieces)):
+        found, least = sum(map(len, samples)), max(_LEAST_SECONDS * rate, _LEAST_BLOCKS * hop)
+        if found < least:
+            raise ValueError(
+                f"A report takes {_LEAST_SECONDS} s and {_LEAST_BLOCKS} blocks (hop={hop}) of the {name}: {least} "
+                f"samples. Received: {found}. Use more sound, or single measures."
+            )
+    copies = copy_score(song, tracks, rate)
+    figures = _alone([song], hop, rate)
+    figures |= {f"{name}_reference": value for name, value in _alone(pieces, hop, rate).items()}
+    figures |= _likeness(song, pieces, rate)
+    figures["copy_score"] = copies.score
+    figures["tick_excess_db"] = figures["tick_level_db"] - figures["tick_level_db_reference"]
+    return Report({name: float(value) for name, value in figures.items()}, copies.closest)
+
+
+def _alone(pieces: list[np.ndarray], hop: int, rate: int) -> dict[str, float]:
+    sound = np.concatenate(pieces)
+    loops = [repetition(piece, rate) for piece in pieces if len(piece) >= 2 * rate]
+    return {
+        "tick_ratio": tick_ratio(sound, hop),
+        "tick_level_db": tick_level_db(sound, hop),
+        "level_db": energy_curve(sound, len(sound))[0],
+        "spectral_flatness": spectral_flatness(sound),
+        "repetition": np.mean(loops) if loops else 0.0,
+    }
+
+
+def _likeness(song: np.ndarray, pieces: list[np.ndarray], rate: int) -> dict[str, float]:
+    music = np.concatenate(pieces)
+    halves = (pieces[::2], pieces[1::2]) if len(pieces) > 1 else (music[: len(music) // 2], music[len(music) // 2 :])
+    embed = functools.partial(log_mel_statistics, sample_rate=rate)
+    return {
+        "energy_drift_db": energy_drift_db(song, music),
+        "spectral_convergence": spectral_convergence(song, music, aligned=False),
+        "log_spectral_distance": log_spectral_distance(song, music, aligned=False),
+        "flatness_excess_db": flatness_excess_db(song, music),
+        "frechet_distance": frechet_distance(embed, music, song),
+        "frechet_distance_reference": frechet_distance(embed, *halves),
+    }
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike)
+
+
+def _opened(reference: Any) -> Any:
+    """Returns a corpus for a corpus file, anything else as it is."""
+    if _is_path(reference) and Path(reference).suffix in _CORPUS_SUFFIXES:
+        from ..corpus import Corpus
+
+        return Corpus(reference)
+    return reference
+
+
+def _sample_rate(song: Any, reference: Any, sample_rate: int | None) -> int:
+    own = getattr(reference, "sample_rate", None)
+    if own is None and sample_rate is None and _is_path(song):
+        own = _file_rate(song)
+    if own is None and sample_rate is None:
+        raise ValueError("`sample_rate` must be given for a song of samples. Received: sample_rate=None.")
+    rate = _checks.positive_int("sample_rate", own if sample_rate is None else sample_rate, minimum=500)
+    if own is not None and own != rate:
+        raise ValueError(f"`sample_rate` must be the corpus's {own}. Received: sample_rate={rate}. Leave it out.")
+    return rate
+
+
+def _file_rate(path: Any) -> int:
+    import soundfile
+
+    with open(path, "rb") as file:  # the system's own words for a missing file
+        try:
+            return soundfile.SoundFile(file).samplerate
+        except soundfile.LibsndfileError as error:
+            raise ValueError(
+                f"`sample_rate` must be given where the file does not tell it. Received: {os.fspath(path)!r}: "
+                f"{error.error_string}"
+            ) from error
+
+
+def _read(path: Any, rate: int) -> np.ndarray:
+    from .. import audio
+
+    return audio.read(path, rate)
+
+
+def _tracks(reference: Any, rate: int) -> list[tuple[str, np.ndarray]]:
+    """Returns the reference as (name, samples). Files are held as 16-bit PCM, 2 bytes a sample."""
+    if not _is_path(reference):
+        return named_tracks(reference)
+    path, paths = Path(reference), [Path(reference)]
+    if path.is_dir():
+        from .. import audio
+
+        paths = audio.find(path)
+        if not paths:
+            raise FileNotFoundError(f"The reference must be a folder with audio in it. Received: {str(path)!r}.")
+    pcm = (np.clip(np.rint(_read(each, rate) * 32768), -32768, 32767).astype(np.int16) for each in paths)
+    return [(each.name, samples) for each, samples in zip(paths, pcm, strict=True)]
+
+
+def _pieces(tracks: list[tuple[str, np.ndarray]], size: int, rate: int, hop: int) -> list[np.ndarray]:
+    """Cuts up to two minutes in pieces as long as the song, so that the figures of both compare."""
+    size = min(max(size, _LEAST_SECONDS * rate), _REFERENCE_SECONDS * rate)
+    count = _REFERENCE_SECONDS * rate // size
+    sounds = [samples for _, samples in tracks]
+    long = [samples for samples in sounds if len(samples) >= size] or sounds
+    chosen = long[:: -(-len(long) // count)]
+    pieces = []
+    for samples in chosen:
+        spare = max(len(samples) - size, 0)
+        share = max(min(count // len(chosen), len(samples) // size), 1)
+        for index in range(share):  # a single piece comes from the middle
+            start = spare * (2 * index + 1) // (2 * share) // hop * hop
+            pieces.append(_checks.mono("reference", samples[start : start + size]))
+    return pieces

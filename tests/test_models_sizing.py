@@ -52,6 +52,14 @@ def test_a_description_is_about_this_corpus_and_changes_nothing(tmp_path):
     assert len(text.splitlines()) == 5 + 3 + len(found.widths) + 1
 
 
+def test_a_corpus_shorter_than_a_window_is_refused(tmp_path):
+    corpus = corpus_of(tmp_path / "a.h5", [500])
+    with pytest.raises(
+        ValueError, match=r"No window of steps=40 fits: it needs 820 samples, the longest track has 500"
+    ):
+        describe(corpus_model(corpus), corpus)
+
+
 def test_the_answer_minds_the_music_and_the_memory():
     rows = tuple(_sizing.Width(units, units**2, 10_000 / units**2, 1.0, units * MB) for units in (10, 50, 90, 200))
     options = {"parameters": 1, "training_bytes": 1, "windows": 1, "epoch_seconds": 1.0, "context_seconds": 1.0}
@@ -71,28 +79,28 @@ def test_a_stack_of_other_layers_has_no_table(tmp_path):
     assert len(str(found).splitlines()) == 5
 
 
-def test_what_cannot_fit_is_refused_with_the_figure(melody, monkeypatch):
+def test_what_cannot_fit_is_refused_with_the_figure(monkeypatch):
     monkeypatch.setattr(_sizing, "available_bytes", lambda: 200 * MB)
     with pytest.raises(ValueError, match=r"91,655,600 parameters, 367 MB, with 200 MB free .* fewer `units`"):
         recurrent_stack(4000, units=(2900,))
     recurrent_stack(40, units=(29,))
 
 
-def test_a_batch_that_cannot_fit_is_refused_before_it_is_read(melody, monkeypatch, tmp_path):
+def test_a_batch_that_cannot_fit_is_refused_before_it_is_read(monkeypatch, tmp_path, caplog):
     corpus = corpus_of(tmp_path / "a.h5", [4000])
     model = corpus_model(corpus)
     model.compile("sgd")
     windows = corpus.windows(model.encoder, steps=50, batch_size=3)
     needs = 4 * (3 * 50 * _sizing.kept_numbers(model.stack, 20) + model.stack.count_params())
-    monkeypatch.setattr(_sizing, "available_bytes", lambda: needs - 1)
-    with pytest.raises(
-        ValueError, match=r"batches of 3 windows of 50 steps\), with .* free. Use a smaller `batch_size`"
-    ):
+    monkeypatch.setattr(_sizing, "available_bytes", lambda: needs / 1.6)
+    with pytest.raises(ValueError, match=r"of 3 windows of 50 steps\), with .* free. Use a smaller `batch_size`"):
         model.fit(windows, verbose=0)
     assert np.isnan(describe(model, corpus, steps=50, batch_size=300).epoch_seconds)
-    for free in (needs, None):  # in doubt it is tried
+    for free, warned in ((needs / 1.4, True), (needs, False), (None, False)):  # in doubt it is tried
         monkeypatch.setattr(_sizing, "available_bytes", lambda free=free: free)
+        caplog.clear()
         _sizing.check_batch(model, windows, None)
+        assert caplog.text.count("may not fit") == warned
 
 
 def test_arrays_are_estimated_by_their_batches(melody, monkeypatch):

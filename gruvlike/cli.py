@@ -54,7 +54,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     directory = _run_folder(options.run)
-    corpus = gl.Corpus(options.corpus)
+    corpus = gl.Corpus(_source(options.corpus))
     import keras
 
     from gruvlike import _training, callbacks
@@ -136,9 +136,9 @@ def _generate(options: argparse.Namespace) -> None:
     file = Path(options.song)
     names = [file] if options.clips == 1 else [file.with_stem(f"{file.stem}-{k + 1}") for k in range(options.clips)]
     names = [_target(name, options.overwrite) for name in names]
-    _source(options.model)
+    model = _source(_model_file(options.model))
     _source(options.seed)
-    generator = gl.Generator(gl.load(options.model))
+    generator = gl.Generator(gl.load(model))
     songs = generator.extend(
         options.seed,
         seconds=options.seconds,
@@ -157,7 +157,7 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    path = _source(options.file)
+    path = _source(_model_file(options.file))
     with open(path, "rb") as file:
         is_corpus = file.read(4) == b"\x89HDF"
     rows = _corpus_rows(gl.Corpus(path)) if is_corpus else _model_rows(gl.load(path))
@@ -215,18 +215,16 @@ def _model_rows(model: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _source(path: str) -> Path:
+def _source(path: str | Path) -> Path:
     """Returns `path` if there is such a file, before seconds are spent on loading Keras."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file {path!r}.")
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
     return Path(path)
 
 
-def _target(path: str | Path, overwrite: bool, suffix: str | None = None) -> Path:
+def _target(path: str | Path, overwrite: bool) -> Path:
     """Returns `path` if it may be written, before hours are spent on what goes into it."""
     path = Path(path)
-    if suffix and path.suffix != suffix:
-        raise ValueError(f"The name must end in {suffix!r}. Received: {str(path)!r}.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name!r} in. Make it first.")
     if path.exists() and not overwrite:

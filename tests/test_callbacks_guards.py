@@ -110,7 +110,9 @@ def test_a_run_points_it_out_before_the_first_step(tmp_path, caplog):
     (tmp_path / "music").mkdir()
     corpus = corpus_of(tmp_path / "music", loud=np.clip(100 * gl.tune.compose(4, RATE), -1, 1))
     seen = []
-    look = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda *_: seen.append("is clipped" in caplog.text))
+    look = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda *_, **__: seen.append("is clipped" in caplog.text)
+    )
     fit(corpus, make_model(), [*run_callbacks(tmp_path / "run", preview_every=0), look], epochs=1)
     assert seen
     assert all(seen)

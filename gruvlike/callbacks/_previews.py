@@ -95,7 +95,7 @@ class AudioPreview(keras.callbacks.Callback):
         self.directory.mkdir(parents=True, exist_ok=True)
         for number, (seed, song, piece) in enumerate(zip(seeds, songs, self._pieces, strict=True), 1):
             path = self.directory / f"epoch-{epoch:04d}-{number}.wav"
-            audio.write(path, np.concatenate([seed, song]), rate)
+            audio.write(path, np.clip(np.concatenate([seed, song]), -1, 1), rate)
             picture = plots.seed_and_song(seed, song, rate, title=f"after epoch {epoch}")
             picture.savefig(path.with_suffix(".png"))
             measures = _measures(song, piece[size:], model.encoder.hop)
@@ -208,6 +208,7 @@ def _measures(song: np.ndarray, truth: np.ndarray, hop: int) -> dict[str, float]
     level, wanted = (float(np.sqrt(np.mean(np.square(x, dtype="float64")))) for x in (song, truth))
     return {
         "level": level / max(wanted, 1e-9),
+        "clipped": float((np.abs(song) > 1).mean()),
         "tick_ratio": metrics.tick_ratio(song, hop),
         "energy_drift_db": metrics.energy_drift_db(song, truth),
         "log_spectral_distance": metrics.log_spectral_distance(song, truth),

@@ -187,10 +187,10 @@ class RunFolder(keras.callbacks.Callback):
         logger.info("%s", self._where().replace("The same script goes", "Going"))
 
     def _point_out(self) -> None:
-        for windows in (self._windows, self._validation):
+        for part, windows in (("to train on", self._windows), ("for validation", self._validation)):
             if hasattr(windows, "corpus"):
                 for warning in corpus_warnings(windows.corpus):
-                    logger.warning("%s", warning)
+                    logger.warning("The music %s: %s", part, warning)
 
     def _judged_by(self) -> dict[str, float]:
         if not hasattr(self._validation, "corpus"):

@@ -62,12 +62,12 @@ class AudioModel(keras.Model):
         high_pass_hz: The high-pass filter that the music went through, or `None`. `fit` takes it over from the corpus.
         scheduled_sampling: Share of the frames, in [0, 1], that are replaced by the model's own predictions while it
             trains, so that it learns to go on from those. It predicts twice: from the music, without gradient, and
-            from music and predictions mixed frame by frame. A step takes about a third longer.
+            from music and predictions mixed frame by frame. A step takes a quarter to a half longer.
         sampling_updates: Training steps until that share is reached; it grows linearly from 0, where the predictions
             are not worth hearing. The steps are counted in the saved file.
         rollout_steps: How many frames at the end of a window are heard as the model's own predictions, one after the
             other, with gradient, as in a song; the loss counts them as all others. Each is compiled on its own: some
-            tens at most. The layers must be recurrent or treat each frame alone.
+            tens at most, at the same cost. The layers must be recurrent or treat each frame alone.
         random_seed: Decides which frames are replaced. `None` follows `keras.utils.set_random_seed`.
 
     Attributes:

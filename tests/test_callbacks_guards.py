@@ -148,9 +148,17 @@ def test_a_preview_changes_nothing_and_its_errors_stop_nothing(corpus, tmp_path,
     assert all(np.array_equal(a, b) for a, b in zip(plain.get_weights(), watched.get_weights(), strict=True))
 
 
+def test_tensorboard_gets_sound_and_pictures(corpus, tmp_path):
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
+    fit(corpus, make_model(), run_callbacks(tmp_path, preview_every=1, preview_seconds=0.5), epochs=1)
+    events = [e for path in (tmp_path / "logs").rglob("events*") for e in loader.EventFileLoader(str(path)).Load()]
+    tags = {value.tag for event in events for value in event.summary.value}
+    assert {"seed 1", "seed 1/level", "epoch_loss"} <= tags
+
+
 def test_a_preview_longer_than_the_music(corpus, tmp_path, caplog):
     fit(corpus, make_model(), [AudioPreview(tmp_path, every=1, seconds=100)], epochs=1)
-    assert "A preview needs a track of more than `seconds`" in caplog.text
+    assert "A preview needs a track of more than `seconds`, and a seed" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -112,11 +112,11 @@ class AudioPreview(keras.callbacks.Callback):
                 "A preview needs music to continue. Received: no `corpus`, and no windows of one in `fit`."
             )
         longest = max(track.seconds for track in corpus)
-        seed_seconds = min(self.seed_seconds, longest - self.seconds)
+        seed_seconds = min(self.seed_seconds, (longest - self.seconds) / 2)  # short music: other places, too
         if seed_seconds * corpus.sample_rate < model.encoder.span(1):
             raise ValueError(
-                f"A preview needs a track of more than `seconds`. Received: seconds={self.seconds}, the longest track "
-                f"has {longest:.2f} s."
+                f"A preview needs a track of more than `seconds`, and a seed. Received: seconds={self.seconds}, "
+                f"the longest track has {longest:.2f} s."
             )
         total = self.seconds + seed_seconds
         return [corpus.excerpt(total, random_seed=self.random_seed + k) for k in range(self.seeds)]

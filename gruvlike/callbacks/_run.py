@@ -54,13 +54,14 @@ class RunFolder(keras.callbacks.Callback):
         if not self._checkpoint:
             self._epoch = kwargs.get("initial_epoch", 0)
         kwargs["initial_epoch"] = self._epochs if self._was_ended() else self._epoch
-        steps = len(x) if hasattr(x, "first_batch") else None
         self._place_windows()
+        steps = len(x) + x.first_batch if hasattr(x, "first_batch") else None
         try:
             with self._interruptible():
                 self._fit(model, fit, x, steps, kwargs)
-        except BaseException:  # Ctrl-C and a callback that raises included: say where it goes on, hide nothing
-            logger.info("Stopped. %s", self._where())
+        except BaseException as error:  # Ctrl-C and a callback that raises included: say where it goes on, hide nothing
+            if self._where() not in str(error):
+                logger.info("Stopped. %s", self._where())
             raise
         finally:
             for callback in self._callbacks:
@@ -79,11 +80,11 @@ class RunFolder(keras.callbacks.Callback):
             verbose=verbose, epochs=self._epochs, steps=steps,
         )  # fmt: skip
         rest = min(self._epoch + 1, self._epochs)
-        joined.offset, joined.is_last = self._batch, rest == self._epochs
+        joined.offset, joined.is_last, joined.go_on = self._batch, rest == self._epochs, self._set_windows
         fit(x, epochs=rest, callbacks=joined, **kwargs)
         if not joined.is_last:
             stopped = model.stop_training
-            joined.offset, joined.is_last = 0, True
+            joined.offset, joined.is_last, self._epoch, self._batch = 0, True, rest, 0
             fit(x, epochs=rest if stopped else self._epochs, callbacks=joined, **{**kwargs, "initial_epoch": rest})
 
     def _turn(self, callback: Any) -> int:
@@ -204,6 +205,10 @@ class RunFolder(keras.callbacks.Callback):
         """Epochs of windows are those of the run, whatever else the windows were used for."""
         if hasattr(self._windows, "first_batch"):
             self._windows.on_epoch_end()  # a `fit` that broke off has left an epoch begun
+            self._set_windows()
+
+    def _set_windows(self) -> None:
+        if hasattr(self._windows, "first_batch"):
             self._windows.epoch, self._windows.first_batch = self._epoch, self._batch
 
     # --- what Keras calls ---------------------------------------------------------------------------------------------
@@ -212,8 +217,7 @@ class RunFolder(keras.callbacks.Callback):
         """Gives the callbacks their states back, after Keras has reset them."""
         if not hasattr(self, "_network"):
             raise ValueError("A run folder belongs to `AudioModel.fit`. Received: another model. Put yours in one.")
-        if hasattr(self._windows, "first_batch"):  # again: a model that Keras builds only now has cost an epoch
-            self._windows.epoch, self._windows.first_batch = self._epoch, self._batch
+        self._set_windows()  # again: a model that Keras builds only now has cost an epoch
         if self._checkpoint:
             _state.to_callbacks(self._callbacks, self._checkpoint.states)
             self._fill_history()
@@ -344,10 +348,13 @@ class _Joined(keras.callbacks.CallbackList):
     """One beginning, one end and one count of batches over several calls of `fit`."""
 
     offset, is_last, has_begun = 0, True, False
+    go_on: Callable
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         if not self.has_begun:
             super().on_train_begin(logs)
+        else:
+            self.go_on()
         self.has_begun = True
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:

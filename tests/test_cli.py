@@ -136,7 +136,15 @@ def test_bad_files_and_numbers(work, capsys):
     fails(capsys, ["train", work / "music.h5", work / "x", "--block-size", "100000"], "No window")
     fails(capsys, ["train", work / "music.h5", work / "x", *TRAIN, "--optimizer", "nonsense"], "nonsense")
     fails(capsys, ["generate", work / "run", work / "seed.wav", work / "x.wav", "--seconds", "-1"], "seconds")
+    for option, bad in (("epochs", "0"), ("random-seed", "-1"), ("learning-rate", "nan"), ("learning-rate", "-1")):
+        words = ["train", work / "music.h5", work / "x", *TRAIN, f"--{option}", bad]
+        fails(capsys, words, f"{option.replace('-', '_')}={bad}")
     assert not list(work.glob("x*"))
+
+
+def test_a_song_that_cannot_be_written_is_refused_before_it_is_made(work, capsys, monkeypatch):
+    monkeypatch.setattr(gl.Generator, "extend", lambda *_, **__: pytest.fail("the song was made"))
+    fails(capsys, ["generate", work / "run", work / "seed.wav", work / "x.xyz"], "x.xyz", "suffix")
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def overhead(options: argparse.Namespace) -> None:
     folder = Path(options.out) / "overhead"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    gl.audio.write(folder / "tune.wav", gl.tune.compose(600, RATE), RATE)
+    gl.audio.write(folder / "tune.wav", gl.tune.compose(options.seconds, RATE), RATE)
     corpus = gl.Corpus.build(folder / "tune.wav", folder / "music.h5", sample_rate=RATE)
     train, validation = corpus.split(validation=0.1)
     model = _model(train)
@@ -278,7 +278,7 @@ def main() -> None:
     parts = parser.add_subparsers(required=True, metavar="part")
     for part, name, extra in (
         (kills, "kills", {"--kills": 20, "--epochs": 150, "--seconds": 6.0}),
-        (overhead, "overhead", {"--epochs": 5, "--hop": 2000}),
+        (overhead, "overhead", {"--epochs": 5, "--hop": 2000, "--seconds": 600.0}),
         (curve, "curve", {"--minutes": 15.0}),
         (options_table, "options", {"--minutes": 4.0, "--seeds": 3}),
     ):

@@ -56,21 +56,22 @@ def train(
     Raises:
         KeyboardInterrupt: With a message that says what was saved.
     """
-    callbacks = [_Newest(file), _Progress(minutes)]
-    if minutes is not None:
-        callbacks.append(TimeLimit(minutes))
     try:
-        history = model.fit(
-            windows,
-            validation_data=validation,
-            epochs=_EPOCHS if epochs is None else epochs,
-            callbacks=callbacks,
-            verbose=0,
-        ).history
+        return fit(model, windows, validation, [_Newest(file)], epochs, minutes)
     except KeyboardInterrupt:
         model.save(file)
         raise KeyboardInterrupt(f"The model as trained so far is in {file}.") from None
-    return history
+
+
+def fit(
+    model: Any, windows: Any, validation: Any | None, callbacks: list, epochs: int | None, minutes: float | None
+) -> dict[str, list[float]]:
+    """Trains `model` for so many epochs or minutes, with a line an epoch, and returns the history."""
+    callbacks = [*callbacks, Progress(minutes)]
+    if minutes is not None:
+        callbacks.append(TimeLimit(minutes))
+    epochs = _EPOCHS if epochs is None else epochs
+    return model.fit(windows, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0).history
 
 
 class _Newest(keras.callbacks.Callback):
@@ -90,7 +91,7 @@ class _Newest(keras.callbacks.Callback):
         self.model.save(self.file)
 
 
-class _Progress(keras.callbacks.Callback):
+class Progress(keras.callbacks.Callback):
     """One line an epoch, but at most one in five seconds: the losses over that of predicting the mean, and the time."""
 
     def __init__(self, minutes: float | None):

@@ -1,4 +1,4 @@
-"""The command line, `gruvlike prepare | train | generate | measure | info`: thin over the public API.
+"""The command line, `gruvlike prepare | train | generate | measure | info | doctor`: thin over the public API.
 
 A user's error ends with exit code 2 and one line, Ctrl-C with 130. Keras is imported where it is needed.
 """
@@ -54,31 +54,61 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    file = _target(options.model, options.overwrite, suffix=".keras")
+    directory = _run_folder(options.run)
     _checks.positive_int("random_seed", options.random_seed, minimum=0)
     _checks.positive_int("epochs", 50 if options.epochs is None else options.epochs)
     if options.learning_rate is not None:
         _checks.number("learning_rate", options.learning_rate, 0, open_low=True)
-    corpus = gl.Corpus(options.corpus)
+    corpus = gl.Corpus(_source(options.corpus))
     import keras
 
-    from gruvlike import _training
+    from gruvlike import _training, callbacks
 
     keras.utils.set_random_seed(options.random_seed)
-    train, validation = corpus.split(validation=options.validation) if options.validation else (corpus, None)
+    train, validation, test = _split(corpus, options.validation, options.test)
     block_size = round(corpus.sample_rate / 4) if options.block_size is None else options.block_size
     encoder = gl.encoders.get(options.encoder, block_size=block_size)
     sizes = {"steps": options.steps, "batch_size": options.batch_size, "hop": options.hop}
-    held_out = None if validation is None else validation.windows(encoder, **sizes, shuffle=False, offset=0)
     windows = train.windows(encoder, **sizes, random_seed=options.random_seed)
+    held_out = None if validation is None else _held_out(validation, encoder, sizes)
     model = _model(options, train, encoder)
     say(f"{model.count_params():,} parameters, {len(windows)} batches an epoch")
-    if held_out is not None:
-        repeat = model.baselines(held_out)["repeat"]
-        say(f"validation loss to beat: predicting the mean 1.000, repeating the last frame {repeat:.3f}")
+    notes = {name: value for name, value in vars(options).items() if name not in ("command", "interrupted")}
+    watching = callbacks.run_callbacks(
+        directory, patience=options.patience, preview_every=options.preview_every, test=test, notes=notes
+    )
     epochs = 50 if options.epochs is None and options.minutes is None else options.epochs
-    _training.train(model, windows, held_out, file, epochs, options.minutes)
-    say(f"model: {file}")
+    _training.fit(model, windows, held_out, watching, epochs, options.minutes)
+    for guard in watching:
+        if getattr(guard, "reason", None):
+            raise ValueError(guard.reason)
+    say(f"model: {_model_file(directory)}")
+
+
+def _run_folder(name: str) -> Path:
+    directory = Path(name)
+    if directory.suffix == ".keras":
+        raise ValueError(
+            f"A run is a folder, with the models and all about them. Received: {name!r}. Name a folder, such as "
+            f"{str(directory.with_suffix(''))!r}."
+        )
+    return directory
+
+
+def _split(corpus: Any, validation: float, test: float) -> tuple[Any, Any, Any]:
+    if not validation:
+        if test:
+            raise ValueError(f"Music for a test needs music for validation beside it. Received: --test {test}.")
+        return corpus, None, None
+    train, held_out, *rest = corpus.split(validation=validation, test=test)
+    return train, held_out, rest[0] if rest else None
+
+
+def _held_out(validation: Any, encoder: Any, sizes: dict[str, Any]) -> Any:
+    try:
+        return validation.windows(encoder, **sizes, shuffle=False, offset=0)
+    except ValueError as error:
+        raise ValueError(f"The music held out for validation is too short. {error} Or hold out more.") from error
 
 
 def _model(options: argparse.Namespace, train: Any, encoder: Any) -> Any:
@@ -112,9 +142,9 @@ def _generate(options: argparse.Namespace) -> None:
     names = [file] if options.clips == 1 else [file.with_stem(f"{file.stem}-{k + 1}") for k in range(options.clips)]
     names = [_target(name, options.overwrite) for name in names]
     gl.audio._format(file, None)  # refuses a suffix that cannot be written
-    _source(options.model)
+    model = _source(_model_file(options.model))
     _source(options.seed)
-    generator = gl.Generator(gl.load(options.model))
+    generator = gl.Generator(gl.load(model))
     songs = generator.extend(
         options.seed,
         seconds=options.seconds,
@@ -133,12 +163,29 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    path = _source(options.file)
+    path = _source(_model_file(options.file))
     with open(path, "rb") as file:
         is_corpus = file.read(4) == b"\x89HDF"
     rows = _corpus_rows(gl.Corpus(path)) if is_corpus else _model_rows(gl.load(path))
     for name, value in [("file", path), ("bytes", f"{path.stat().st_size:,}"), *rows]:
         say(f"{name:<16}{value}")
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from gruvlike import _doctor
+
+    _doctor.examine(options.music, options.seconds)
+
+
+def _model_file(path: str | Path) -> Path:
+    """Returns the model of a run, the best one if there is one; a file is itself."""
+    path = Path(path)
+    if path.is_dir():
+        names = [path / f"{name}.keras" for name in ("best", "newest", "previous")]
+        path = next((name for name in names if name.exists()), None)
+        if path is None:
+            raise FileNotFoundError(f"There is no model in the folder {str(names[0].parent)!r}. Is it a run?")
+    return path
 
 
 def _corpus_rows(corpus: Any) -> list[tuple[str, Any]]:
@@ -174,18 +221,16 @@ def _model_rows(model: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _source(path: str) -> Path:
+def _source(path: str | Path) -> Path:
     """Returns `path` if there is such a file, before seconds are spent on loading Keras."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file {path!r}.")
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
     return Path(path)
 
 
-def _target(path: str | Path, overwrite: bool, suffix: str | None = None) -> Path:
+def _target(path: str | Path, overwrite: bool) -> Path:
     """Returns `path` if it may be written, before hours are spent on what goes into it."""
     path = Path(path)
-    if suffix and path.suffix != suffix:
-        raise ValueError(f"The name must end in {suffix!r}. Received: {str(path)!r}.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name!r} in. Make it first.")
     if path.exists() and not overwrite:
@@ -200,13 +245,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gruvlike",
         description="Music with recurrent networks, block by block.",
-        epilog="Example: gruvlike prepare music/ music.h5 && gruvlike train music.h5 run.keras --minutes 10 && "
-        "gruvlike generate run.keras seed.wav song.wav",
+        epilog="Example: gruvlike prepare music/ music.h5 && gruvlike train music.h5 runs/a --minutes 10 && "
+        "gruvlike generate runs/a seed.wav song.wav",
         formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"gruvlike {gl.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for add in (_add_prepare, _add_train, _add_generate, _add_measure, _add_info):
+    for add in (_add_prepare, _add_train, _add_generate, _add_measure, _add_info, _add_doctor):
         add(commands)
     return parser
 
@@ -259,13 +304,13 @@ def _add_train(commands: Any) -> None:
     parser = _command(
         commands,
         _train,
-        "train a model on a corpus",
-        "train music.h5 run.keras --block-size 4000 --units 300,300,300 --minutes 10",
-        "Training had not begun; no model was written.",
+        "train a model on a corpus, or go on with a run that was interrupted",
+        "train music.h5 runs/a --block-size 4000 --units 300,300,300 --minutes 10",
+        "Training had not begun; the run folder is as it was.",
     )
     add = parser.add_argument
     add("corpus", help="file that `gruvlike prepare` wrote")
-    add("model", help="model to write, such as run.keras: while training, and at Ctrl-C")
+    add("run", help="folder for the run, such as runs/a; the same command again goes on where it was")
     add("--encoder", choices=_ENCODERS, default="block_dft", help="what a frame is; the paper's is block_dft")
     add("--block-size", type=int, metavar="N", help="samples in a block (default: a quarter of a second, as in 2015)")
     add(
@@ -288,8 +333,10 @@ def _add_train(commands: Any) -> None:
     add("--epochs", type=int, help="times through the music (default: 50, or as many as --minutes allow)")
     add("--minutes", type=float, help="train at most this long")
     add("--validation", type=float, default=0.1, metavar="SHARE", help="of the music held out; 0 for none")
+    add("--test", type=float, default=0.0, metavar="SHARE", help="of the music set aside, untouched by training")
+    add("--patience", type=int, metavar="EPOCHS", help="stop when the validation loss has not fallen for so long")
+    add("--preview-every", type=int, default=5, metavar="EPOCHS", help="from one preview to the next; 0 for none")
     add("--random-seed", type=int, default=0, metavar="K", help="makes the run repeatable")
-    _add_overwrite(parser, "replace an existing model")
 
 
 def _add_generate(commands: Any) -> None:
@@ -297,10 +344,10 @@ def _add_generate(commands: Any) -> None:
         commands,
         _generate,
         "continue a seed, the opening bars, into a song",
-        "generate run.keras seed.wav song.wav --seconds 30 --include-seed",
+        "generate runs/a seed.wav song.wav --seconds 30 --include-seed",
     )
     add = parser.add_argument
-    add("model", help="file that `gruvlike train` wrote")
+    add("model", help="run that `gruvlike train` made (its best model), or one of its files")
     add("seed", help="audio file to continue, any format and sample rate")
     add("song", help="audio file to write, such as song.wav")
     add("--seconds", type=float, default=30.0, help="length of the song")
@@ -327,8 +374,19 @@ def _add_measure(commands: Any) -> None:
 
 
 def _add_info(commands: Any) -> None:
-    parser = _command(commands, _info, "say what a corpus or a model holds", "info run.keras")
-    parser.add_argument("file", help="corpus or model")
+    parser = _command(commands, _info, "say what a corpus or a model holds", "info runs/a")
+    parser.add_argument("file", help="corpus, model or run")
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = _command(
+        commands,
+        _doctor,
+        "check the installation, and whether a small model can learn one clip; do so when only noise comes out",
+        "doctor music/",
+    )
+    parser.add_argument("music", nargs="?", help="folder of music, or one file; without it, a tune is composed")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time for learning, at most")
 
 
 def _add_overwrite(parser: argparse.ArgumentParser, help: str) -> None:

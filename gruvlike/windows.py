@@ -38,16 +38,26 @@ class Windows(keras.utils.PyDataset):
     the length only once a `fit`. Keras shuffles whole batches besides, by a generator of its own, unless it is told
     `fit(shuffle=False)`.
 
+    Stateful windows continue each other, so that the state of a network can be carried from batch to batch: each track
+    is cut into `batch_size` lanes of equal length, row b of a batch is the next window of lane b, and all lanes of a
+    track end with the same batch. What is left over is not heard (`unused_seconds`, logged); with a random offset it is
+    another part in each epoch. `shuffle` then shuffles the tracks. Batches are
+    `({"pcm": pcm, "reset": flags},)`: the flags, bool of shape (B,), are all true where a track begins, and there
+    `AudioModel` forgets what it carries.
+
     Args:
         corpus: a `Corpus`, or a part of one.
         span: samples a window.
-        hop: samples from one window to the next; `None`: `span`. Smaller than `span`, windows overlap.
+        hop: samples from one window to the next; `None`: `span`. Smaller than `span`, windows overlap. Stateful, it
+            must be the frames that a network reads of a window: `span` less the frame that it only predicts.
         batch_size: windows a batch. The last batch of an epoch may be smaller.
         offset: "random" moves the grid by a new number of samples in [0, hop) each epoch; an integer in [0, hop)
             fixes it.
         shuffle: whether the windows of an epoch come in random order, else in the order of the music.
         random_seed: decides offsets and order.
-        shard: (i, n): process i of n gets every n-th window. Shards share no window and leave none out.
+        shard: (i, n): process i of n gets every n-th window. Shards share no window and leave none out. Stateful, it
+            gets `batch_size` of the n * `batch_size` lanes.
+        stateful: whether windows continue those of the batch before.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
 
     Attributes:
@@ -55,12 +65,14 @@ class Windows(keras.utils.PyDataset):
         high_pass_hz: of the corpus.
         epoch: number of the epoch at hand.
         first_batch: the batch that it starts at.
+        count: windows in a whole epoch.
+        unused_seconds: music that is in no lane; 0 unless stateful.
 
     Returns:
         Batches `(pcm,)`: a tuple of one int16 array of shape (B, span), samples = pcm / 32768.
 
     Raises:
-        ValueError: if no window fits, if a shard would be empty, or if an argument is out of range.
+        ValueError: if no window fits, if a shard or a lane would be empty, or if an argument is out of range.
 
     Example:
         >>> import gruvlike, tempfile
@@ -83,6 +95,7 @@ class Windows(keras.utils.PyDataset):
         shuffle: bool = True,
         random_seed: int = 0,
         shard: tuple[int, int] = (0, 1),
+        stateful: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -99,16 +112,49 @@ class Windows(keras.utils.PyDataset):
         self.epoch = 0
         self.first_batch = 0
         self._begun = False
+        self.stateful = bool(stateful)
+        self.unused_seconds = 0.0
         self._tracks = self._long_enough(list(corpus))
         self._slack = np.array([len(track) - self.span for track in self._tracks])
+        if self.stateful:
+            self._lay_lanes()
+        else:
+            self._lay_grid()
+
+    def _lay_grid(self) -> None:
         self._counts = _grid_size(self._slack, 0 if self.offset == "random" else self.offset, self.hop)
         self._ends = np.cumsum(self._counts)
-        self._size = len(range(self.shard[0], int(self._ends[-1]), self.shard[1]))
-        if not self._size:
+        self.count = len(range(self.shard[0], int(self._ends[-1]), self.shard[1]))
+        if not self.count:
             raise ValueError(
                 f"Every shard must get windows. Received: shard={self.shard} of {self._ends[-1]} windows. "
                 "Use fewer shards or a smaller hop."
             )
+
+    def _lay_lanes(self) -> None:
+        """Counts the windows of a lane in each track; tracks too short for a window in each lane are left out."""
+        if self.hop > self.span:
+            raise ValueError(
+                f"Stateful windows must leave no gap: hop <= span. Received: hop={self.hop}, span={self.span}."
+            )
+        lanes = self.batch_size * self.shard[1]
+        room = self._slack + self.hop - (0 if self.offset == "random" else self.offset)
+        counts = room // (lanes * self.hop)
+        if not counts.any():
+            longest = int(room.max()) // self.hop
+            raise ValueError(
+                f"Every lane must get a window. Received: {lanes} lanes (batch_size={self.batch_size}), and "
+                f"{longest} windows that follow each other in the longest track. Use a batch_size of at most "
+                f"{longest // self.shard[1]}, fewer steps or smaller blocks."
+            )
+        self._tracks = [track for track, count in zip(self._tracks, counts, strict=True) if count]
+        self._rests = (room - counts * lanes * self.hop)[counts > 0]
+        self._counts = counts[counts > 0]
+        self.count = int(self._counts.sum()) * self.batch_size
+        total = sum(map(len, self.corpus))
+        heard = (self._counts * lanes * self.hop + self.span - self.hop).sum()
+        self.unused_seconds = float(total - heard) / self.sample_rate
+        logger.info("%.1f of %.1f s are in none of the %d lanes.", self.unused_seconds, total / self.sample_rate, lanes)
 
     def _long_enough(self, tracks: "list[Track]") -> "list[Track]":
         fitting = [track for track in tracks if len(track) >= self.span]
@@ -127,15 +173,17 @@ class Windows(keras.utils.PyDataset):
         return fitting
 
     def __len__(self) -> int:
-        return -(-self._size // self.batch_size) - self.first_batch
+        return -(-self.count // self.batch_size) - self.first_batch
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[Any]:
         tracks, starts = self._positions(index)
         for track, start in zip(tracks, starts, strict=True):  # all of them first: the disk reads them side by side
             self._tracks[track]._announce(int(start), int(start) + self.span)
         pcm = np.empty((len(starts), self.span), np.int16)
         for row, track, start in zip(pcm, tracks, starts, strict=True):
             row[:] = self._tracks[track].pcm[start : start + self.span]
+        if self.stateful:
+            return ({"pcm": pcm, "reset": np.full(len(pcm), self.resets(index))},)
         return (pcm,)
 
     def on_epoch_begin(self) -> None:
@@ -162,14 +210,30 @@ class Windows(keras.utils.PyDataset):
         tracks, starts = self._positions(batch_index)
         return self._tracks[tracks[row]], int(starts[row])
 
-    def _positions(self, batch_index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the tracks and first samples of the windows of a batch."""
+    def resets(self, batch_index: int) -> bool:
+        """Says whether a batch starts anew: true unless its windows continue those of the batch before.
+
+        Args:
+            batch_index: number of the batch in the epoch at hand.
+        """
+        batch = self._batch(batch_index)
+        return not self.stateful or self._in_lanes(batch)[2] == 0
+
+    def _batch(self, batch_index: int) -> int:
+        """The number of a batch in the whole epoch."""
         if not -len(self) <= batch_index < len(self):
             raise IndexError(f"The epoch has {len(self)} batches. Received: {batch_index}.")
-        batch = batch_index % len(self) + self.first_batch
+        return batch_index % len(self) + self.first_batch
+
+    def _positions(self, batch_index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the tracks and first samples of the windows of a batch."""
+        batch = self._batch(batch_index)
+        return self._in_lanes(batch)[:2] if self.stateful else self._on_grid(batch)
+
+    def _on_grid(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
         epoch, total = self.epoch, int(self._ends[-1])
         first = batch * self.batch_size
-        windows = self.shard[0] + self.shard[1] * np.arange(first, min(first + self.batch_size, self._size))
+        windows = self.shard[0] + self.shard[1] * np.arange(first, min(first + self.batch_size, self.count))
         if self.shuffle:
             windows = permuted(windows, total, (self.random_seed, epoch))
         tracks = np.searchsorted(self._ends, windows, side="right")
@@ -178,6 +242,22 @@ class Windows(keras.utils.PyDataset):
         spare = self._counts[tracks] - _grid_size(slack, offset, self.hop)
         on_grid = np.minimum(offset + (ordinals - spare) * self.hop, slack)
         return tracks, np.where(ordinals < spare, 0, on_grid)
+
+    def _in_lanes(self, batch: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Numbers of the tracks, first samples, and how many windows of each lane came before."""
+        epoch, tracks = self.epoch, np.arange(len(self._tracks))
+        if self.shuffle:
+            tracks = permuted(tracks, len(tracks), (self.random_seed, epoch))
+        ends = np.cumsum(self._counts[tracks])
+        place = int(np.searchsorted(ends, batch, side="right"))
+        track = int(tracks[place])
+        count = int(self._counts[track])
+        before = batch - (int(ends[place]) - count)
+        start = self.offset
+        if self.offset == "random":
+            start = int(np.random.default_rng((self.random_seed, epoch, 0, track)).integers(self._rests[track] + 1))
+        lanes = self.shard[0] * self.batch_size + np.arange(self.batch_size)
+        return np.full(self.batch_size, track), start + (lanes * count + before) * self.hop, before
 
     def _offset(self, epoch: int) -> int:
         if self.offset != "random":

@@ -19,25 +19,26 @@ ARROWS = {
     "_layers": set(),
     "_console": set(),
     "_gates": set(),
+    "_twin": set(),
     "audio": set(),
     "corpus": {"audio", "windows"},
     "windows": set(),
     "encoders": {"_layers"},
     "normalizers": {"_layers"},
     "heads": set(),
-    "models": {"_gates", "heads", "encoders", "normalizers"},
+    "models": {"_gates", "_twin", "heads", "encoders", "normalizers"},
     "seeds": set(),
-    "generation": {"audio", "models"},
+    "generation": {"_twin", "audio", "models"},
     "metrics": {"audio", "corpus"},
     "plots": set(),
     "tune": set(),
-    "callbacks": {"audio", "generation", "metrics", "plots"},
+    "callbacks": {"__version__", "audio", "generation", "metrics", "models", "plots"},
     "gruv2015": {"_gates", "audio", "encoders", "normalizers", "models", "generation"},
     "_training": {"_console", "callbacks"},
 }
 LEAVES = {"_checks"}  # everybody may import them
 # These may import everything, and nobody imports them but one another.
-TOP = {"recipes", "report", "cli", "demo", "__main__"}
+TOP = {"recipes", "report", "cli", "demo", "_doctor", "__main__"}
 
 
 def sources():

@@ -194,6 +194,7 @@ class Corpus:
         shuffle: bool = True,
         random_seed: int = 0,
         shard: tuple[int, int] = (0, 1),
+        stateful: bool = False,
         **kwargs: Any,
     ) -> "Windows":
         """Cuts the music into batches of windows for `fit`: `steps` frames to predict from and to, one apart.
@@ -207,13 +208,15 @@ class Corpus:
             shuffle: whether windows come in random order.
             random_seed: decides order and offsets.
             shard: (i, n): this process is number i of n, and gets every n-th window.
+            stateful: whether each batch continues the one before, so that the state can be carried, see `Windows`.
             **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
 
         Returns:
             A `Windows`: batches `(pcm,)`, int16 of shape (B, span(steps + 1)).
 
         Raises:
-            ValueError: if no window fits into any track, or if an argument is out of range.
+            ValueError: if no window fits into any track (stateful: not `batch_size` of them one after the other), or if
+                an argument is out of range.
         """
         from ..windows import Windows
 
@@ -224,5 +227,9 @@ class Corpus:
                 f"No window of steps={steps} fits: it needs {span} samples, the longest track has {longest}. "
                 "Use fewer steps or smaller blocks."
             )
+        if stateful and hop is not None:
+            raise ValueError(
+                f"Stateful windows follow each other by `steps` frames. Received: hop={hop!r}. Leave `hop` out."
+            )
         hop = steps * encoder.hop if hop is None else hop
-        return Windows(self, span, hop, batch_size, offset, shuffle, random_seed, shard, **kwargs)
+        return Windows(self, span, hop, batch_size, offset, shuffle, random_seed, shard, stateful, **kwargs)

@@ -9,9 +9,9 @@ import numpy as np
 from tqdm import tqdm
 
 from gruvlike import _checks
+from gruvlike._twin import Twin, refuse_bidirectional
 from gruvlike.generation._histories import CarriedHistory, RepeatedHistory, check_causal
 from gruvlike.generation._loops import Loop, make_forward, make_loop
-from gruvlike.generation._twin import Twin, refuse_bidirectional
 
 Seed = np.ndarray | str | os.PathLike
 

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from gruvlike._twin import check_carries
 from gruvlike.generation._loops import Loop
-from gruvlike.generation._twin import check_carries
 
 
 class CarriedHistory:

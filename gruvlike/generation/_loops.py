@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from gruvlike.generation._twin import Twin
+from gruvlike._twin import Twin
 
 _CHUNK_BYTES = 8 * 2**20  # of output frames: what bounds memory, and how often the host is asked
 

@@ -1,12 +1,12 @@
-"""A stack taken one frame at a time: which stacks allow it, and the twin that does it.
+"""A stack whose states travel outside: which stacks allow it, and the twin that does it.
 
-The twin shares every layer (hence every weight) with the stack; only recurrent layers are replaced, each by one step
-of its own cell. Their states travel outside, as a flat list, so that the same twin serves a `tf.while_loop`, a
-`lax.while_loop` and a Python loop.
+The twin shares every layer (hence every weight) with the stack; only recurrent layers are wrapped, each to start from
+given states and to give back those after it. They travel as a flat list, so that the same twin serves a
+`tf.while_loop`, a `lax.while_loop`, a Python loop and a training step.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -58,6 +58,19 @@ _FRAMEWISE_OPERATIONS = {
 }
 
 
+class Use(NamedTuple):
+    """What states are carried for, as errors say it."""
+
+    where: str
+    instead: str
+
+
+GENERATION = Use(
+    'With `history="carry"`',
+    'Use `history="full"` (the whole past again at each step) or `history=k` (the last k frames)',
+)
+
+
 def layers_of(model: keras.Model) -> Iterator[Any]:
     """Yields the layers and operations of a model, those of inner models and wrappers included."""
     for layer in getattr(model, "operations", model.layers):
@@ -84,16 +97,16 @@ def is_functional(stack: keras.Model) -> bool:
     return isinstance(stack, keras.Sequential) or hasattr(stack, "operations")
 
 
-def check_carries(stack: keras.Model) -> None:
+def check_carries(stack: keras.Model, use: Use = GENERATION) -> None:
     """Raises, naming the layer, if the state of `stack` cannot be carried from frame to frame."""
     if not is_functional(stack):
-        raise ValueError(_cannot_carry(stack, "is a subclassed model, whose layers cannot be seen"))
+        raise ValueError(_cannot_carry(stack, "is a subclassed model, whose layers cannot be seen", use))
     for layer in layers_of(stack):
         if isinstance(layer, keras.layers.RNN):
             if not layer.return_sequences or layer.return_state:
-                raise ValueError(_cannot_carry(layer, "needs return_sequences=True and return_state=False"))
+                raise ValueError(_cannot_carry(layer, "needs return_sequences=True and return_state=False", use))
         elif not (isinstance(layer, _FRAMEWISE) or is_functional(layer) or _works_on_features(layer)):
-            raise ValueError(_cannot_carry(layer, "is not known to treat each frame alone"))
+            raise ValueError(_cannot_carry(layer, "is not known to treat each frame alone", use))
 
 
 def _works_on_features(layer: Any) -> bool:
@@ -105,12 +118,11 @@ def _works_on_features(layer: Any) -> bool:
     return axis in (-1, 2)
 
 
-def _cannot_carry(layer: Any, why: str) -> str:
+def _cannot_carry(layer: Any, why: str, use: Use) -> str:
     return (
-        'With `history="carry"` every layer must be recurrent or treat each frame alone. '
+        f"{use.where} every layer must be recurrent or treat each frame alone. "
         f"Received: layer {layer.name!r} ({type(layer).__name__}), which {why}. "
-        'Use `history="full"` (the whole past again at each step) or `history=k` (the last k frames), '
-        "or wrap a layer that treats each frame alone in `keras.layers.TimeDistributed`."
+        f"{use.instead}, or wrap a layer that treats each frame alone in `keras.layers.TimeDistributed`."
     )
 
 
@@ -121,35 +133,46 @@ class _Memory:
         self.states: dict[int, Any] = {}
 
 
-class _Step(keras.layers.Layer):
-    """One step of a recurrent layer's own cell: (B, 1, F) -> (B, 1, units)."""
+class _Carried(keras.layers.Layer):
+    """A recurrent layer from the states in memory to those after it; a single frame takes one step of its cell."""
 
-    def __init__(self, recurrent: keras.layers.RNN, index: int, memory: _Memory):
+    def __init__(self, recurrent: keras.layers.RNN, index: int, memory: _Memory, use: Use):
         super().__init__(dtype=recurrent.dtype_policy)
-        self.recurrent, self.index, self.memory = recurrent, index, memory
+        self.recurrent, self.index, self.memory, self.use = recurrent, index, memory, use
         self.built = True
 
-    def call(self, frame: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
+    def call(self, frames: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
         if initial_state is not None:
-            raise ValueError(_cannot_carry(self.recurrent, "starts from a state that other layers give it"))
-        output, self.memory.states[self.index] = self.recurrent.cell(
-            frame[:, 0, :], self.memory.states[self.index], training=False
-        )
-        return output[:, None, :]
+            raise ValueError(_cannot_carry(self.recurrent, "starts from a state that other layers give it", self.use))
+        states = self.memory.states[self.index]
+        if frames.shape[1] == 1:
+            output, self.memory.states[self.index] = self.recurrent.cell(frames[:, 0, :], states, training=False)
+            return output[:, None, :]
+        self.recurrent.return_state = True  # only here: the layer is the stack's own
+        try:
+            output, *self.memory.states[self.index] = self.recurrent(frames, initial_state=states, training=training)
+        finally:
+            self.recurrent.return_state = False
+        return output
 
     def compute_output_shape(self, input_shape: tuple, **_: Any) -> tuple:
         return self.recurrent.compute_output_shape(input_shape)
 
 
 class Twin:
-    """The stack as a function of (frame, states): what every backend's loop calls.
+    """The stack as a function of (frames, states): what every backend's loop calls.
+
+    Args:
+        stack: A model whose layers are recurrent or treat each frame alone.
+        use: What it is for, as errors say it.
 
     Attributes:
-        model: A keras model (B, 1, F) -> (B, 1, F') that shares all the weights of the stack.
+        model: A keras model (B, T, F) -> (B, T, F') that shares all the weights of the stack.
     """
 
-    def __init__(self, stack: keras.Model):
-        check_carries(stack)
+    def __init__(self, stack: keras.Model, use: Use = GENERATION):
+        check_carries(stack, use)
+        self._use = use
         self._memory = _Memory()
         self._cells: list[Any] = []
         # A model of its own around the same graph: a compiled stack would have its optimizer copied by the cloning.
@@ -160,23 +183,26 @@ class Twin:
         if not isinstance(layer, keras.layers.RNN):
             return layer
         self._cells.append(layer.cell)
-        return _Step(layer, len(self._cells) - 1, self._memory)
+        return _Carried(layer, len(self._cells) - 1, self._memory, self._use)
 
     def initial_states(self, batch_size: int) -> list[Any]:
         """Returns the states before the first frame, flat: what `step` takes and gives back."""
         states = [cell.get_initial_state(batch_size=batch_size) for cell in self._cells]
         return keras.tree.flatten(states)
 
-    def step(self, call: Any, frame: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-        """Runs `call(frame)`, a call of `model`, from `states`; returns its output and the states after it."""
+    def step(self, call: Any, frames: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        """Runs `call(frames)`, a call of `model`, from `states`; returns its output and the states after it.
+
+        A single frame, (B, 1, F), goes through the cells without recurrent dropout.
+        """
         structure = [cell.get_initial_state(batch_size=1) for cell in self._cells]
         nested = keras.tree.pack_sequence_as(structure, states)
         self._memory.states = dict(enumerate(nested))
-        output = call(frame)
-        if output.shape[1] != 1:  # for instance after adding a constant with a time axis of its own
+        output = call(frames)
+        if output.shape[1] != frames.shape[1]:  # for instance after adding a constant with a time axis of its own
             raise ValueError(
-                'With `history="carry"` one frame in must give one frame out. '
-                f'Received: {output.shape[1]} frames from {self.model.name!r}. Use `history="full"`.'
+                f"{self._use.where} one frame in must give one frame out. Received: {output.shape[1]} frames for "
+                f"{frames.shape[1]} from {self.model.name!r}. {self._use.instead}."
             )
         after = [self._memory.states[index] for index in range(len(self._cells))]
         self._memory.states = {}

@@ -1,0 +1,165 @@
+"""Guards: a clock, a loss that is no number, music that nobody can learn from."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from gruvlike import _checks
+
+logger = logging.getLogger(__name__)
+
+
+class TimeLimit(keras.callbacks.Callback):
+    """Ends training after some minutes: the batch at hand is finished, and the epoch is validated as always.
+
+    Give `fit` more epochs than the time can hold. A last, shortened epoch counts as one in the history; in a run folder
+    it goes on where it ended.
+
+    Args:
+        minutes: From the start of training, compilation included.
+
+    Raises:
+        ValueError: If `minutes` is not a positive number.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x = np.zeros((64, 1))
+        >>> history = model.fit(x, x, batch_size=1, epochs=10**6, verbose=0, callbacks=[TimeLimit(minutes=0.001)])
+        >>> len(history.epoch) < 1000
+        True
+    """
+
+    def __init__(self, minutes: float):
+        super().__init__()
+        self.minutes = _checks.number("minutes", minutes, 0, open_low=True)
+        self._end = 0.0
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Starts the clock."""
+        self._end = time.monotonic() + 60 * self.minutes
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Stops training when the time is over."""
+        if time.monotonic() >= self._end:
+            self.model.stop_training = True
+
+
+class NaNGuard(keras.callbacks.Callback):
+    """Stops training when the loss is no number, goes back to the last good weights, and says where in the music.
+
+    The last good weights are those of the end of the epoch before (at first, those that training began with). The
+    stock `keras.callbacks.TerminateOnNaN` stops too, but leaves the weights spoiled and names no music.
+
+    Attributes:
+        reason: What happened, or `None`.
+
+    Example:
+        >>> import gruvlike as gl, numpy as np
+        >>> music = np.sin(np.arange(4000) / 9).astype("float32")
+        >>> encoder = gl.BlockDFT(block_size=8)
+        >>> normalizer = gl.Standardizer().fit(music, encoder)
+        >>> model = gl.AudioModel(encoder, normalizer, gl.recurrent_stack(16, units=(4,)), sample_rate=8000)
+        >>> model.compile("adam")
+        >>> guard = NaNGuard()
+        >>> history = model.fit(music[None, :88], verbose=0, callbacks=[guard])
+        >>> print(guard.reason)
+        None
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reason: str | None = None
+        self._good: list[np.ndarray] = []
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Keeps the weights that training begins with."""
+        self.reason = None
+        self._good = self.model.get_weights()
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Notes the epoch."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Looks at the loss."""
+        loss = (logs or {}).get("loss", 0.0)
+        if self.reason is None and not math.isfinite(loss):
+            self.model.set_weights(self._good)
+            self.model.stop_training = True
+            self.reason = (
+                f"The loss became {loss} in epoch {self._epoch + 1}, batch {batch + 1}{self._music(batch)}. "
+                f"Training was stopped; the weights are those from before epoch {self._epoch + 1}. "
+                "Use a lower learning rate, clip the gradient (an optimizer given by name does), look at that music."
+            )
+            logger.error("%s", self.reason)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Keeps the weights, if all is well."""
+        if self.reason is None:
+            self._good = self.model.get_weights()
+
+    def _music(self, batch: int) -> str:
+        """Where the windows of the batch come from, the one first that the good weights predict worst."""
+        windows = getattr(self.model, "training_windows", None)
+        if not hasattr(windows, "position"):
+            return ""
+        index = batch - windows.first_batch
+        data = windows[index][0]
+        pcm = data["pcm"] if isinstance(data, dict) else data
+        prediction, target = (keras.ops.convert_to_numpy(part) for part in self.model(pcm, training=False))
+        losses = np.square(target - prediction).mean((1, 2))
+        order = np.argsort(-np.nan_to_num(losses, nan=np.inf, posinf=np.inf))
+        places = [windows.position(index, int(row)) for row in order[:3]]
+        said = [f"{track.name!r} from {start / track.sample_rate:.2f} s" for track, start in places]
+        more = f" and {len(order) - 3} more windows" if len(order) > 3 else ""
+        return f", with the music of {', '.join(said)}{more} (the worst predicted first)"
+
+
+def corpus_warnings(corpus: Any, pieces: int = 200) -> list[str]:
+    """Points out music that nothing can be learned from, by a look at up to `pieces` seconds spread over the corpus.
+
+    Args:
+        corpus: A `Corpus`, or a part of one.
+        pieces: How many seconds to look at, at most.
+
+    Returns:
+        A sentence for each thing found; an empty list if there is nothing to say.
+    """
+    looks = [(track, *_look(pcm)) for track, pcm in _pieces(corpus, pieces)]
+    shares = np.mean([look[1:] for look in looks], axis=0)
+    found = []
+    what = ("is silent", "is one constant", "is clipped (at full scale for several samples on end)")
+    for share, least, words, column in zip(shares, (0.1, 0.1, 0.01), what, (1, 2, 3), strict=True):
+        if share >= least:
+            names = sorted({repr(look[0].name) for look in looks if look[column]})
+            some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+            found.append(f"About {100 * share:.0f} % of the music {words}: {some}.")
+    return found
+
+
+def _pieces(corpus: Any, count: int) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yields seconds of the music, evenly spread."""
+    sizes = np.array([len(track) for track in corpus])
+    ends, second = np.cumsum(sizes), corpus.sample_rate
+    count = max(1, min(count, int(ends[-1]) // second))
+    for position in (np.arange(count) * ends[-1]) // count:
+        index = int(np.searchsorted(ends, position, side="right"))
+        start = int(position - (ends[index] - sizes[index]))
+        start = max(0, min(start, int(sizes[index]) - second))
+        yield corpus[index], np.asarray(corpus[index].pcm[start : start + second])
+
+
+def _look(pcm: np.ndarray) -> tuple[bool, bool, bool]:
+    """Whether a piece is silent (as in `Corpus.build`: three steps of 16 bits), one constant, clipped."""
+    low, high = int(pcm.min()), int(pcm.max())
+    is_silent = max(-low, high) <= 3
+    at_limit = (pcm >= 32767) | (pcm <= -32767)
+    is_clipped = bool((at_limit[2:] & at_limit[1:-1] & at_limit[:-2]).any())
+    return is_silent, low == high and not is_silent, is_clipped and low != high

@@ -1,0 +1,23 @@
+"""The recurrent stack, and the model that owns its encoder and normalizer.
+
+A *stack* is any Keras model (B, T, F) -> (B, T, F') that predicts the next frame at every step. An `AudioModel` puts
+it behind an encoder and a normalizer: PCM goes in, and one `.keras` file holds everything that is needed to make sound.
+"""
+
+from gruvlike.models._audio_model import AudioModel, RelativeLoss
+from gruvlike.models._file import load
+from gruvlike.models._judging import FreeRun, free_running_loss
+from gruvlike.models._sizing import Description, Width, describe
+from gruvlike.models._stack import recurrent_stack
+
+__all__ = [
+    "AudioModel",
+    "Description",
+    "FreeRun",
+    "RelativeLoss",
+    "Width",
+    "describe",
+    "free_running_loss",
+    "load",
+    "recurrent_stack",
+]

@@ -1,0 +1,129 @@
+"""What a stack hears while it trains besides the music: its own predictions, and the state of the batch before."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from gruvlike._twin import Twin, Use
+
+TRAINING = Use("For `rollout_steps` and stateful windows", "Leave them out")
+
+
+class ScheduledSampling(keras.layers.Layer):
+    """Replaces inputs by predictions: in each update another random choice of frames, and a share that grows.
+
+    Args:
+        share: Of the frames, at the end of the growth.
+        updates: Training steps until then: the share grows linearly from 0.
+        random_seed: Decides which frames; `None` follows `keras.utils.set_random_seed`.
+    """
+
+    def __init__(self, share: float, updates: int, random_seed: int | None):
+        super().__init__(name="scheduled_sampling")
+        self.share, self.growth = share, updates
+        self.random = keras.random.SeedGenerator(random_seed)
+        # A variable of its own: on JAX the optimizer's counter cannot be read in a forward pass. It is saved with the
+        # model. Float: integers are moved between host and GPU by TensorFlow.
+        self.updates = self.add_weight(
+            shape=(), initializer="zeros", trainable=False, dtype="float32", autocast=False, name="updates"
+        )
+        self.built = True
+
+    def call(self, frames: Any, guesses: Any) -> Any:
+        """Mixes frames (B, T, F) with the guesses (B, T - 1, F) at all but the first of them."""
+        share = self.share * ops.minimum(self.updates / self.growth, 1.0)
+        self.updates.assign_add(1.0)
+        chosen = keras.random.uniform((*ops.shape(guesses)[:2], 1), seed=self.random) < share
+        return ops.concatenate([frames[:, :1], ops.where(chosen, guesses, frames[:, 1:])], axis=1)
+
+
+class CarriedStates(keras.layers.Layer):
+    """The states after the last batch, as variables. A saved file holds none of them: it starts from zero."""
+
+    def __init__(self) -> None:
+        super().__init__(name="carried_states")
+        self._count = 0
+
+    def prepare(self, initial: list[Any]) -> bool:
+        """Makes room for states like `initial`, each (B, units); returns whether there was none."""
+        shapes = [tuple(state.shape) for state in initial]
+        if shapes == [variable.shape for variable in self.read()]:
+            return False
+        for index in range(self._count):
+            delattr(self, f"state_{index}")
+        for index, (shape, state) in enumerate(zip(shapes, initial, strict=True)):
+            dtype = keras.backend.standardize_dtype(state.dtype)
+            variable = self.add_weight(
+                shape=shape, initializer="zeros", trainable=False, dtype=dtype, autocast=False, name=f"state_{index}"
+            )
+            setattr(self, f"state_{index}", variable)
+        self._count = len(initial)
+        return True
+
+    def read(self) -> list[keras.Variable]:
+        """Returns the variables."""
+        return [getattr(self, f"state_{index}") for index in range(self._count)]
+
+    def start(self, reset: Any) -> list[Any]:
+        """Returns the states to start from: zeros for the rows where `reset` (B,) is true."""
+        # A copy in any case: torch keeps what it started from for the gradient, and the variables change.
+        states = [ops.convert_to_tensor(variable) for variable in self.read()]
+        return [ops.where(ops.expand_dims(reset, 1), ops.zeros_like(state), state) for state in states]
+
+    def keep(self, states: list[Any]) -> None:
+        """Keeps the states after a batch, without what led to them: back-propagation ends at the batch."""
+        for variable, state in zip(self.read(), states, strict=True):
+            variable.assign(ops.cast(ops.stop_gradient(state), variable.dtype))
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves nothing."""
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads nothing."""
+
+
+def hear(
+    stack: Any,
+    twin: Twin | None,
+    frames: Any,
+    sampling: ScheduledSampling | None = None,
+    rollout_steps: int = 0,
+    carried: CarriedStates | None = None,
+    reset: Any = None,
+) -> Any:
+    """Runs a stack over frames (B, T, F) in training.
+
+    Args:
+        stack: The stack.
+        twin: Its twin; `None` will do without rollout and states.
+        frames: What it hears, unless replaced.
+        sampling: Replaces frames by predictions.
+        rollout_steps: The last frames, so many, are the predictions of the step before, one after the other.
+        carried: Where states are kept from batch to batch.
+        reset: Where they are forgotten first, bool (B,).
+
+    Returns:
+        Predictions (B, T, F).
+    """
+
+    def run(frames: Any, states: Any, training: bool = True) -> tuple[Any, Any]:
+        if twin is None:
+            return stack(frames, training=training), None
+        return twin.step(lambda x: twin.model(x, training=training), frames, states)
+
+    states = None
+    if twin is not None:
+        states = carried.start(reset) if carried else twin.initial_states(ops.shape(frames)[0])
+    if sampling:
+        guesses, _ = run(frames[:, :-1], states, training=False)  # as in a song: without dropout
+        frames = sampling(frames, ops.stop_gradient(guesses))
+    music, rest = (frames[:, :-rollout_steps], frames[:, -rollout_steps:]) if rollout_steps else (frames, None)
+    prediction, states = run(music, states)
+    predictions, own = [prediction], states
+    for _ in range(rollout_steps):
+        prediction, own = run(prediction[:, -1:], own)
+        predictions.append(prediction)
+    if carried:  # the next batch goes on after the music, not after what was made of it
+        carried.keep(states if rest is None else run(rest, states)[1])
+    return ops.concatenate(predictions, axis=1) if rollout_steps else prediction

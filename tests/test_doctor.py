@@ -1,0 +1,37 @@
+"""`gruvlike doctor`: what it says, and that it can find something wrong."""
+
+import numpy as np
+import pytest
+
+import gruvlike as gl
+from gruvlike import cli
+
+
+def test_too_little_time_to_learn(capsys):
+    assert cli.main(["doctor", "--seconds", "0.01"]) == 2
+    said = capsys.readouterr()
+    for word in ("versions", "backend", "GPU", "audio files", "a tune composed", "exact to", "learning"):
+        assert word in said.out
+    assert "must get its loss below 0.1" in said.err
+    assert "All is well" not in said.out
+
+
+@pytest.mark.slow
+def test_the_tune_can_be_learned(capsys):
+    assert cli.main(["doctor", "--seconds", "300"]) == 0
+    assert "All is well" in capsys.readouterr().out
+
+
+def test_bad_music(tmp_path, capsys):
+    assert cli.main(["doctor", str(tmp_path / "none")]) == 2
+    assert "There is no music" in capsys.readouterr().err
+    assert cli.main(["doctor", "--seconds", "-1"]) == 2
+    assert "`seconds` must be" in capsys.readouterr().err
+    (tmp_path / "text.wav").write_text("no sound")
+    assert cli.main(["doctor", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "cannot be used" in said.out
+    assert "none among 20 files" in said.err
+    gl.audio.write(tmp_path / "short.wav", np.full(8000, 0.1, "float32"), 8000)
+    assert cli.main(["doctor", str(tmp_path / "short.wav")]) == 2
+    assert "The check needs 3 s of music" in capsys.readouterr().err

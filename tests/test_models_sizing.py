@@ -1,0 +1,119 @@
+"""`describe`, and the refusal of what cannot fit in memory before it is allocated."""
+
+import keras
+import numpy as np
+import pytest
+from test_corpus import corpus_of
+from test_models import pcm_of, small_model
+
+import gruvlike as gl
+from gruvlike.models import _sizing, describe, recurrent_stack
+
+pytestmark = pytest.mark.backends
+
+MB = 10**6
+
+
+def corpus_model(corpus, stack=None):
+    encoder = gl.TimeBlocks(20)
+    normalizer = gl.Standardizer().fit(corpus, encoder)
+    stack = stack or recurrent_stack(20, cell="gru", units=(6, 6), random_seed=1)
+    return gl.AudioModel(encoder, normalizer, stack, sample_rate=corpus.sample_rate, scheduled_sampling=0.1)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize(
+    "options",
+    [{"units": (5,)}, {"units": (5, 6), "projection": 7}, {"units": (5, 6), "layer_norm": True, "skip": True}],
+)
+def test_parameters_are_counted_without_building(cell, options):
+    built = recurrent_stack(11, cell=cell, **options)
+    assert _sizing.stack_parameters(11, cell, **{"projection": None, **options}) == built.count_params()
+
+
+def test_a_description_is_about_this_corpus_and_changes_nothing(tmp_path):
+    corpus = corpus_of(tmp_path / "a.h5", [4000, 2500])
+    model = corpus_model(corpus)
+    before = [np.array(w) for w in model.get_weights()]
+    found = describe(model, corpus, steps=5, batch_size=4)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert found.parameters == model.stack.count_params()
+    assert found.windows == sum(len(pcm) for (pcm,) in corpus.windows(model.encoder, steps=5, batch_size=4))
+    assert found.context_seconds == pytest.approx(5 * 20 / corpus.sample_rate)
+    assert found.training_values == (4000 // 20 + 2500 // 20) * 20
+    assert found.epoch_seconds > 0
+    for row in found.widths:
+        assert row.values_per_parameter == pytest.approx(6500 / row.parameters, rel=1e-6)
+    assert found.widths[0].parameters == recurrent_stack(20, cell="gru", units=(64, 64)).count_params()
+    assert found.largest_units is None  # 64 units have 42 000 parameters
+    text = str(found)
+    assert "heart" in text
+    assert f"{found.parameters:,}" in text
+    assert len(text.splitlines()) == 5 + 3 + len(found.widths) + 1
+
+
+def test_a_corpus_shorter_than_a_window_is_refused(tmp_path):
+    corpus = corpus_of(tmp_path / "a.h5", [500])
+    with pytest.raises(
+        ValueError, match=r"No window of steps=40 fits: it needs 820 samples, the longest track has 500"
+    ):
+        describe(corpus_model(corpus), corpus)
+
+
+def test_the_answer_minds_the_music_and_the_memory():
+    rows = tuple(_sizing.Width(units, units**2, 10_000 / units**2, 1.0, units * MB) for units in (10, 50, 90, 200))
+    options = {"parameters": 1, "training_bytes": 1, "windows": 1, "epoch_seconds": 1.0, "context_seconds": 1.0}
+    found = _sizing.Description(**options, available_bytes=None, training_values=10_000, widths=rows)
+    assert found.largest_units == 90
+    assert "Up to 90 units" in str(found)
+    tight = _sizing.Description(**options, available_bytes=60 * MB, training_values=10_000, widths=rows)
+    assert tight.largest_units == 50
+
+
+def test_a_stack_of_other_layers_has_no_table(tmp_path):
+    corpus = corpus_of(tmp_path / "a.h5", [4000])
+    inputs = keras.Input((None, 20))
+    stack = keras.Model(inputs, keras.layers.Conv1D(20, 2, padding="causal")(inputs))
+    found = describe(corpus_model(corpus, stack), corpus, steps=5, batch_size=4)
+    assert (found.widths, found.largest_units) == ((), None)
+    assert len(str(found).splitlines()) == 5
+
+
+def test_what_cannot_fit_is_refused_with_the_figure(monkeypatch):
+    monkeypatch.setattr(_sizing, "available_bytes", lambda: 200 * MB)
+    with pytest.raises(ValueError, match=r"91,655,600 parameters, 367 MB, with 200 MB free .* fewer `units`"):
+        recurrent_stack(4000, units=(2900,))
+    recurrent_stack(40, units=(29,))
+
+
+def test_a_batch_that_cannot_fit_is_refused_before_it_is_read(monkeypatch, tmp_path, caplog):
+    corpus = corpus_of(tmp_path / "a.h5", [4000])
+    model = corpus_model(corpus)
+    model.compile("sgd")
+    windows = corpus.windows(model.encoder, steps=50, batch_size=3)
+    needs = 4 * (3 * 50 * _sizing.kept_numbers(model.stack, 20) + model.stack.count_params())
+    monkeypatch.setattr(_sizing, "available_bytes", lambda: needs / 1.6)
+    with pytest.raises(ValueError, match=r"of 3 windows of 50 steps\), with .* free. Use a smaller `batch_size`"):
+        model.fit(windows, verbose=0)
+    assert np.isnan(describe(model, corpus, steps=50, batch_size=300).epoch_seconds)
+    for free, warned in ((needs / 1.4, True), (needs, False), (None, False)):  # in doubt it is tried
+        monkeypatch.setattr(_sizing, "available_bytes", lambda free=free: free)
+        caplog.clear()
+        _sizing.check_batch(model, windows, None)
+        assert caplog.text.count("may not fit") == warned
+
+
+def test_arrays_are_estimated_by_their_batches(melody, monkeypatch):
+    model = small_model(melody)
+    model.compile("sgd")
+    pcm = pcm_of(melody, model.encoder)
+    monkeypatch.setattr(_sizing, "available_bytes", lambda: 100)
+    with pytest.raises(ValueError, match="batches of 2 windows of 10 steps"):
+        model.fit(pcm, batch_size=2)
+    with pytest.raises(ValueError, match="batches of 7 windows of 10 steps"):
+        model.fit(pcm)
+
+
+def test_free_memory_is_a_plausible_number():
+    free = _sizing.available_bytes()
+    assert free is None or 10 * MB < free < 10**14

@@ -1,0 +1,279 @@
+"""The run folder: what is in it, and what it refuses."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import gruvlike as gl
+from gruvlike.callbacks import run_callbacks
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("folder")
+    gl.audio.write(folder / "a.wav", gl.tune.compose(4, RATE), RATE)
+    return gl.Corpus.build(folder, folder / "music.h5", sample_rate=RATE).split(validation=0.3)
+
+
+def make_model(units=4, block_size=50, optimizer="sgd"):
+    encoder = gl.TimeBlocks(block_size)
+    normalizer = gl.GlobalScale().fit(gl.tune.compose(1, RATE), encoder)
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(units), keras.layers.Dense(encoder.features)]
+    stack = keras.Sequential([keras.Input((None, encoder.features)), *layers])
+    model = gl.AudioModel(encoder, normalizer, stack, RATE)
+    model.compile(optimizer, run_eagerly=True)  # for models this small, compiling takes longer than training
+    return model
+
+
+def fit(parts, directory, epochs=1, extra=(), model=None, validation=True, steps=6, batch_size=16, **options):
+    model = model or make_model()
+    held_out = parts[1].windows(model.encoder, steps=steps, shuffle=False, offset=0) if validation else None
+    options = {"preview_every": 0, **options}
+    return model.fit(
+        parts[0].windows(model.encoder, steps=steps, batch_size=batch_size),
+        validation_data=held_out,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[*run_callbacks(directory, **options), *extra],
+    )
+
+
+@pytest.fixture(scope="module")
+def run(parts, tmp_path_factory):
+    """A run of two epochs; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("run") / "deep" / "er"
+    fit(parts, folder, 2, notes={"why": "a test"}, test=parts[1])
+    return folder
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "run")
+
+
+def test_what_is_in_the_folder(run):
+    names = {path.name for path in run.iterdir()}
+    assert names >= {"newest.keras", "previous.keras", "best.keras", "config.json", "history.csv", "history.jsonl"}
+    assert "learning_curve.png" in names
+    assert not [name for name in names if name.startswith(".")]
+    config = json.loads((run / "config.json").read_text())
+    assert config["versions"]["keras"] == keras.__version__
+    assert config["random_seed"] == 0
+    assert config["notes"] == {"why": "a test"}
+    assert config["encoder"]["config"]["block_size"] == 50
+    train, validation, test = (config["parts"][name][0] for name in ("train", "validation", "test"))
+    assert train["stop"] < validation["start"] == test["start"]
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [0, 1]
+    assert len((run / "history.csv").read_text().splitlines()) == 3
+    for name in ("newest", "previous", "best"):
+        assert gl.load(run / f"{name}.keras").sample_rate == RATE
+
+
+def test_without_validation_the_best_is_that_of_training(parts, tmp_path):
+    fit(parts, tmp_path, validation=False)
+    assert (tmp_path / "best.keras").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"model": {"units": 5}}, r"network.layers\[1\].units was 4 and is 5"),
+        ({"model": {"block_size": 40}}, "encoder.block_size was 50 and is 40"),
+        ({"model": {"optimizer": "adam"}}, "optimizer"),
+        ({"steps": 5}, "windows.span was 350 and is 300"),
+        ({"swap": True}, "corpus.*hash was"),
+    ],
+)
+def test_another_run_is_refused(parts, run, change, what):
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    model = make_model(**change.get("model", {}))
+    with pytest.raises(ValueError, match=rf"A run goes on with.*{what}"):
+        fit(parts[::-1] if "swap" in change else parts, run, 3, model=model, steps=change.get("steps", 6))
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_another_learning_rate_counts_from_here_on(parts, copied, caplog):
+    caplog.set_level("INFO", "gruvlike")
+    model = make_model()
+    model.optimizer.learning_rate = 0.001
+    fit(parts, copied, 3, model=model)
+    assert "The learning rate is 0.001 now. It was 0.01." in caplog.text
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.001)
+    fit(parts, copied, 4)  # the script as it was: that, too, is a change
+    assert "The learning rate is 0.01 now. It was 0.001." in caplog.text
+
+
+def test_a_checkpoint_cut_short(parts, copied, caplog):
+    newest = copied / "newest.keras"
+    newest.write_bytes(newest.read_bytes()[:-2000])
+    history = fit(parts, copied, 2)
+    assert "The newest checkpoint is damaged" in caplog.text
+    assert "previous.keras" in caplog.text
+    assert history.epoch == [0, 1]
+
+
+def test_a_checkpoint_with_a_flipped_bit(parts, copied, caplog):
+    newest = copied / "newest.keras"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    fit(parts, copied, 2)
+    assert "The newest checkpoint is damaged" in caplog.text
+
+
+def test_no_whole_checkpoint(parts, copied):
+    for name in ("newest", "previous"):
+        (copied / f"{name}.keras").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="A run goes on from a whole checkpoint"):
+        fit(parts, copied, 3)
+
+
+def test_a_model_that_is_no_checkpoint(parts, tmp_path):
+    make_model().save(tmp_path / "newest.keras")
+    with pytest.raises(ValueError, match="a model without the state of its training"):
+        fit(parts, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["history.csv", "history.jsonl"])
+def test_a_corrupt_history(parts, copied, run, caplog, name):
+    (copied / name).write_bytes(b"\xff\x00nonsense")
+    fit(parts, copied, 2)
+    assert f"{name}' is not what this run wrote" in caplog.text
+    assert (copied / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_a_history_that_is_ahead_is_cut_in_silence(parts, copied, run, caplog):
+    with open(copied / "history.jsonl", "a") as file:
+        file.write('{"epoch": 2, "loss": 0.5}\n{"epo')
+    fit(parts, copied, 2)
+    assert "is not what" not in caplog.text
+    assert (copied / "history.jsonl").read_bytes() == (run / "history.jsonl").read_bytes()
+
+
+def test_a_folder_that_is_a_file(parts, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    for path in (tmp_path / "run", tmp_path / "run" / "a"):
+        with pytest.raises(NotADirectoryError, match="A run is kept in a folder"):
+            fit(parts, path)
+
+
+def test_a_folder_that_cannot_be_written(parts, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    with pytest.raises(PermissionError, match="The run folder must be writable"):
+        fit(parts, tmp_path / "run")
+
+
+def test_a_full_disk(parts, copied, monkeypatch, caplog):
+    """Training stops with the error; the run is whole, and goes on when there is room."""
+    caplog.set_level("INFO", "gruvlike")
+    before = (copied / "newest.keras").read_bytes()
+
+    def full(self, path, **_):
+        with open(path, "wb") as file:
+            file.write(b"PK half a model")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gl.AudioModel, "save", full)
+        with pytest.raises(OSError, match="No space left"):
+            fit(parts, copied, 3)
+    assert "after epoch 2" in caplog.text
+    assert (copied / "newest.keras").read_bytes() == before
+    assert not list(copied.glob(".*"))
+    assert fit(parts, copied, 3).epoch == [0, 1, 2]
+
+
+def values(model):
+    return [np.array(keras.ops.convert_to_numpy(v.value)) for v in [*model.weights, *model.optimizer.variables]]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("the lights went out"), KeyboardInterrupt()])
+def test_a_callback_that_raises(parts, tmp_path, error):
+    """A second Ctrl-C comes out like this, too."""
+
+    def strike(batch, logs):
+        if batch == 1:
+            raise error
+
+    whole, broken, gone_on = (make_model() for _ in range(3))
+    fit(parts, tmp_path / "whole", 2, model=whole, batch_size=4)
+    striking = keras.callbacks.LambdaCallback(on_train_batch_end=strike)
+    with pytest.raises(type(error)):
+        fit(parts, tmp_path / "run", 2, [striking], model=broken, batch_size=4)
+    assert not list((tmp_path / "run").glob(".*"))
+    fit(parts, tmp_path / "run", 2, model=gone_on, batch_size=4)
+    assert all(np.array_equal(a, b) for a, b in zip(values(gone_on), values(whole), strict=True))
+
+
+def test_ctrl_c_twice(parts, tmp_path):
+    """The first one waits for the end of the batch; the second does not, and the handler is as it was afterwards."""
+
+    def twice(batch, logs):
+        if batch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+
+    striking = keras.callbacks.LambdaCallback(on_train_batch_end=twice)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        fit(parts, tmp_path, 2, [striking], batch_size=4)
+    assert "goes on" not in str(stop.value)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert fit(parts, tmp_path, 2, batch_size=4).epoch == [0, 1]
+
+
+def test_early_stopping_ends_a_run_for_good(parts, tmp_path, caplog):
+    caplog.set_level("INFO", "gruvlike")
+    model = make_model()
+    model.optimizer.learning_rate = 0.0
+    first = fit(parts, tmp_path, 50, patience=2, model=model)
+    assert first.epoch == [0, 1, 2]
+    model = make_model()
+    model.optimizer.learning_rate = 0.0
+    again = fit(parts, tmp_path, 50, patience=2, model=model)
+    assert again.epoch == [] or again.epoch == first.epoch
+    assert again.history == first.history
+    assert "Early stopping ended this run after epoch 3" in caplog.text
+
+
+def test_what_a_run_cannot_do(parts, tmp_path):
+    model = make_model()
+    windows = parts[0].windows(model.encoder, steps=6)
+    with pytest.raises(ValueError, match="whole epochs"):
+        model.fit(windows, steps_per_epoch=1, verbose=0, callbacks=run_callbacks(tmp_path))
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(ValueError, match="BackupAndRestore"):
+        model.fit(windows, verbose=0, callbacks=[*run_callbacks(tmp_path), backup])
+    plain = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    plain.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"belongs to `AudioModel.fit`"):
+        plain.fit(np.zeros((2, 1)), np.zeros((2, 1)), verbose=0, callbacks=run_callbacks(tmp_path)[-1:])
+
+
+def test_small_music(parts, tmp_path):
+    """A batch larger than the corpus is one smaller batch; music shorter than a window is refused before anything."""
+    history = fit(parts, tmp_path, steps=100)
+    assert np.isfinite(history.history["loss"]).all()
+    with pytest.raises(ValueError, match="No window of steps=1000 fits"):
+        fit(parts, tmp_path / "none", steps=1000)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("options", [{"patience": 0}, {"preview_every": -1}, {"save_minutes": 0}])
+def test_bad_options(tmp_path, options):
+    with pytest.raises(ValueError, match=f"`{next(iter(options))}` must be"):
+        run_callbacks(tmp_path, **options)

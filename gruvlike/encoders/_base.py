@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import Any
 
 import keras
 import numpy as np
-import scipy.fft
 
 from gruvlike import _checks
 from gruvlike._layers import TwoWayLayer, finite, on_host
@@ -284,27 +284,36 @@ class Encoder(TwoWayLayer):
 
 
 class _Host:
-    """Numpy, with the Fourier transforms of `keras.ops` (pairs of real and imaginary parts) by scipy in float32."""
+    """Numpy, with the Fourier transforms of `keras.ops` (pairs of real and imaginary parts) by scipy in float32.
+
+    Scipy is imported when it is needed first: training on a device does without.
+    """
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
 
     @staticmethod
     def rfft(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        spectrum = scipy.fft.rfft(x)
+        spectrum = _fft().rfft(x)
         return spectrum.real, spectrum.imag
 
     @staticmethod
     def irfft(x: tuple[np.ndarray, np.ndarray], fft_length: int) -> np.ndarray:
-        return scipy.fft.irfft(_complex(x), fft_length)
+        return _fft().irfft(_complex(x), fft_length)
 
     @staticmethod
     def fft(x: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        spectrum = scipy.fft.fft(_complex(x))
+        spectrum = _fft().fft(_complex(x))
         return spectrum.real, spectrum.imag
 
 
 HOST = _Host()
+
+
+def _fft() -> ModuleType:
+    import scipy.fft
+
+    return scipy.fft
 
 
 def _complex(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

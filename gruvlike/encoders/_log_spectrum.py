@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import scipy.fft
 
 from gruvlike import _checks
 from gruvlike._layers import on_host
@@ -148,6 +147,8 @@ class LogSpectrum(Encoder):
 
     def _griffin_lim(self, magnitudes: np.ndarray, past: np.ndarray | None = None) -> np.ndarray:
         """Returns a sound (B, span(T) or a little more) with nearly these magnitudes, that starts with `past`."""
+        import scipy.fft
+
         random = np.random.default_rng(self.random_seed)
         spectrum = magnitudes * np.exp(2j * np.pi * random.random(magnitudes.shape, "float32"))
         squares = np.broadcast_to(self._analysis**2, (1, magnitudes.shape[1], self.frame_size))

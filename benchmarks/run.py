@@ -1,6 +1,6 @@
 """All benchmarks, or some: each writes its own block of docs/benchmarks.md, so that it can be stopped and gone on with.
 
-    python benchmarks/run.py [start prepare windows train generate gpu]
+    python benchmarks/run.py [start prepare windows train choices generate gpu]
 
 BACKENDS=all (or a list, "tensorflow,jax") trains and generates on other backends too, where they are installed; FULL=1
 takes more runs, and ten hours of music instead of three.
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROWS = ("start", "prepare", "windows", "train", "generate", "gpu")
+ROWS = ("start", "prepare", "windows", "train", "choices", "generate", "gpu")
 BACKENDS = ("tensorflow", "jax", "torch")
 ON_EACH_BACKEND = {"train", "generate", "gpu"}
 

@@ -15,6 +15,8 @@ from _networks import BLOG, HALF, LAPPED, PAPER, Network
 from _torch_rival import Torch
 from run import python_with
 
+from gruvlike._projections import project_at_once
+
 _NOTES = (
     "A step is `train_on_batch`: ours takes PCM from the host, plain Keras the same network with spectra that are "
     "ready on the device. PyTorch computes in a process of its own, with Adam and the same clipping of gradients. "
@@ -22,10 +24,12 @@ _NOTES = (
 )
 
 
-def plain_keras(network: Network) -> Callable[[], Any]:
-    """A step of the same network, compiled alike, on spectra that are ready on the device."""
+def plain_keras(network: Network, jit_compile: bool | str = "auto", at_once: bool = False) -> Callable[[], Any]:
+    """A step of the same network on spectra that are ready on the device."""
     stack = network.make_stack()
-    stack.compile(keras.optimizers.Adam(global_clipnorm=1.0), loss="mse")
+    if at_once:
+        project_at_once(stack)
+    stack.compile(keras.optimizers.Adam(global_clipnorm=1.0), loss="mse", jit_compile=jit_compile)
     frames = network.make_encoder().encode(network.pcm(), padded=False)
     x, y = (keras.ops.convert_to_tensor(part) for part in (frames[:, :-1], frames[:, 1:]))
     return lambda: stack.train_on_batch(x, y)

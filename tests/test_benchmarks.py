@@ -125,6 +125,12 @@ def test_train(bench, tiny):
     assert len(rows) == 3
 
 
+def test_choices(bench, tiny):
+    rows, _ = bench("choices").measure((tiny[2],), steps=1, rounds=1, peak_size=64)
+    check(rows)
+    assert len(rows) == 3
+
+
 def test_the_operations_of_a_step_are_counted(bench, tiny):
     """2 x 4 weights read the frames; 4 operations each and frame for those, 6 for the others."""
     stack = tiny[0].make_stack()

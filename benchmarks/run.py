@@ -45,7 +45,7 @@ def run(row: str, backend: str) -> bool:
         return True
     paths = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
     start = time.perf_counter()
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths}
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths}
     done = subprocess.run([python, str(HERE / f"{row}.py")], env=environment, check=False)
     state = "done" if done.returncode == 0 else f"FAILED with code {done.returncode}"
     logger.info("--- %s, %s: %s in %.0f s", row, backend, state, time.perf_counter() - start)

@@ -14,6 +14,7 @@ module          what it is for
 `normalizers`   scale frames, invertibly
 `models`        the recurrent stack, and the model that owns its encoder
 `generation`    continue a seed into a song
+`callbacks`     watch over training
 `metrics`       judge sound
 `plots`         look at sound and learning
 `gruv2015`      the published pipeline, to the digit
@@ -39,6 +40,7 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
     "normalizers": ("Normalizer", "Standardizer", "GlobalScale", "MinMax", "Identity"),
     "models": ("recurrent_stack", "AudioModel", "load"),
     "generation": ("Generator",),
+    "callbacks": (),
     "metrics": (),
     "plots": (),
     "gruv2015": (),

@@ -75,6 +75,10 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
         os.chmod(temporary, mode)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno and error.filename is None:  # a full disk does not say which, and HDF5 says too much
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
     finally:
         Path(temporary).unlink(missing_ok=True)
 

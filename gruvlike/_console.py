@@ -36,7 +36,7 @@ def run(command: Callable[[], None], interrupted: str) -> int:
             warnings.showwarning = _show_warning
             command()
     except KeyboardInterrupt as stop:
-        _complain(f"interrupted. {stop or interrupted}")
+        _complain(f"interrupted. {str(stop) or interrupted}")
         return 130
     except MemoryError as error:
         _complain(f"error: not enough memory. {error}")

@@ -6,6 +6,7 @@ what goes beyond is clipped, counted and logged. Everything is decoded in blocks
 no more memory than one of three minutes; `read` is `stream`, joined.
 """
 
+import importlib.util
 import logging
 import os
 import re
@@ -33,10 +34,11 @@ _SNDFILE_SUFFIXES = (
     *(".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
 )
 _AV_SUFFIXES = (".m4a", ".m4b", ".mp4", ".aac", ".wma", ".asf", ".webm", ".mka", ".ac3", ".ape", ".wv", ".tta")
-_UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
+_UNRECOGNISED, _SYSTEM_ERROR = 1, 2  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_SYSTEM
 # libsndfile shortens a cut-off PCM file without an error; only its log tells.
 _CUT_OFF = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_LENGTH = 0x7FFF0000  # a header written to a pipe promises this or more: it means "until the end"
+_MP3_PADDING = 2 * 1441  # bytes of two frames, the largest: what a decoder may leave of a whole file
 _INEXACT_FRAMES = 4096  # the end of an Ogg stream is known to about a packet
 
 
@@ -207,7 +209,8 @@ def write(path: str | os.PathLike, samples: np.ndarray, sample_rate: int, subtyp
                 for start in range(0, len(samples), _DECODED_FRAMES):
                     file.write(samples[start : start + _DECODED_FRAMES])
         except soundfile.LibsndfileError as error:
-            raise OSError(f"{str(path)!r} could not be written: {error.error_string}") from error
+            reason = "the system refused. Is the disk full?" if error.code == _SYSTEM_ERROR else error.error_string
+            raise OSError(f"{str(path)!r} could not be written: {reason}") from error
 
 
 def _to_pcm(samples: np.ndarray) -> tuple[np.ndarray, int]:
@@ -256,7 +259,7 @@ def _decoder(path: Path) -> Iterator[Decoder]:
             yield container.streams.audio[0].rate, _av_chunks(path, container)
         return
     with file:
-        yield file.samplerate, _sndfile_chunks(path, file)
+        yield file.samplerate, _mp3_chunks(path) if file.format == "MP3" else _sndfile_chunks(path, file)
 
 
 def _sndfile_chunks(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
@@ -280,6 +283,31 @@ def _sndfile_chunks(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarra
             logger.warning("%r: its header promises %d samples, only %d were found.", str(path), file.frames, done)
         return
     raise _broken(path, done, file.samplerate, f"{missing} samples are missing")
+
+
+def _mp3_chunks(path: Path) -> Iterator[np.ndarray]:
+    """libsndfile ends where the first frame of an MP3 makes it expect the end. If more frames follow, PyAV goes on."""
+    done = 0
+    with open(path, "rb") as raw, soundfile.SoundFile(raw) as file:
+        rate = file.samplerate
+        for chunk in _sndfile_chunks(path, file):
+            done += chunk.size
+            yield chunk
+        left = path.stat().st_size - raw.tell()
+        start = raw.read(3)
+    is_frame = start[:1] == b"\xff" and start[1:2] >= b"\xe0"
+    if left <= _MP3_PADDING or not (is_frame or start == b"ID3"):  # the end, or what players append to it
+        return
+    if importlib.util.find_spec("av") is None:
+        raise ImportError(
+            f"{str(path)!r} goes on after the {done / rate:.1f} s that its beginning promises. "
+            'Reading on needs the extra `av`: pip install "gruvlike[av]".'
+        )
+    with _open_av(path) as container:
+        for chunk in _av_chunks(path, container):
+            skipped = min(done, chunk.size)
+            done -= skipped
+            yield chunk[skipped:]
 
 
 def _refuse_cut_off(path: Path, file: soundfile.SoundFile) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gruvlike as gl
+from gruvlike import _checks
 from gruvlike._console import clock, run, say
 
 # What takes `block_size`; the encoders with other sizes are for scripts.
@@ -54,6 +55,10 @@ def _prepare(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     file = _target(options.model, options.overwrite, suffix=".keras")
+    _checks.positive_int("random_seed", options.random_seed, minimum=0)
+    _checks.positive_int("epochs", 50 if options.epochs is None else options.epochs)
+    if options.learning_rate is not None:
+        _checks.number("learning_rate", options.learning_rate, 0, open_low=True)
     corpus = gl.Corpus(options.corpus)
     import keras
 
@@ -106,6 +111,7 @@ def _generate(options: argparse.Namespace) -> None:
     file = Path(options.song)
     names = [file] if options.clips == 1 else [file.with_stem(f"{file.stem}-{k + 1}") for k in range(options.clips)]
     names = [_target(name, options.overwrite) for name in names]
+    gl.audio._format(file, None)  # refuses a suffix that cannot be written
     _source(options.model)
     _source(options.seed)
     generator = gl.Generator(gl.load(options.model))

@@ -79,6 +79,13 @@ def test_write_refuses_formats_that_cannot_be(tmp_path, name, subtype, words):
         audio.write(tmp_path / name, np.zeros(5, "float32"), 8000, subtype)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_named(tmp_path, melody, monkeypatch):
+    monkeypatch.setattr(audio, "_name", lambda _: "/dev/full")  # libsndfile itself only says "System error"
+    with pytest.raises(OSError, match=r"a\.wav' could not be written: .*disk full"):
+        audio.write(tmp_path / "a.wav", melody, 8000)
+
+
 def test_a_write_that_fails_leaves_the_earlier_file(tmp_path, melody, monkeypatch):
     audio.write(tmp_path / "a.wav", melody, 8000)
     before = (tmp_path / "a.wav").read_bytes()
@@ -87,7 +94,7 @@ def test_a_write_that_fails_leaves_the_earlier_file(tmp_path, melody, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(soundfile.SoundFile, "write", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"No space .*a\.wav"):
         audio.write(tmp_path / "a.wav", -melody, 8000)
     assert (tmp_path / "a.wav").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
@@ -282,6 +289,29 @@ def test_odd_wavs_are_scaled_as_scipy_scales_them(shared):
     folder = shared / "oddaudio" / "scipy"
     consistent = audio.read(folder / "test-8000Hz-le-3ch-5S-24bit.wav", 8000)
     np.testing.assert_array_equal(audio.read(folder / "test-8000Hz-le-3ch-5S-24bit-inconsistent.wav", 8000), consistent)
+
+
+def test_an_mp3_that_goes_on_after_its_estimated_end_is_read_to_the_end(shared, tmp_path, melody, monkeypatch):
+    """libsndfile ends at the length that it guesses from the first frame, or that the first of several files has."""
+    av = pytest.importorskip("av")
+    path = shared / "oddaudio" / "gst-plugins-good" / "vbr_stream.mp3"
+    assert soundfile.info(path).frames == 6989  # of 30 frames of 1152 samples
+    samples = audio.read(path, 44_100, clip=False)
+    assert len(samples) == 30 * 1152
+    with av.open(str(path)) as container:
+        expected = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    np.testing.assert_allclose(samples, expected, atol=1e-5)
+    audio.write(tmp_path / "one.mp3", melody, 8000)
+    one = (tmp_path / "one.mp3").read_bytes()
+    (tmp_path / "three.mp3").write_bytes(3 * one)
+    three, whole = (audio.read(tmp_path / name, 8000) for name in ("three.mp3", "one.mp3"))
+    assert len(three) > 2.9 * len(melody)
+    np.testing.assert_array_equal(three[: len(whole)], whole)
+    (tmp_path / "tagged.mp3").write_bytes(one + b"TAG" + bytes(125))
+    monkeypatch.setitem(sys.modules, "av", None)
+    np.testing.assert_array_equal(audio.read(tmp_path / "tagged.mp3", 8000), whole)
+    with pytest.raises(ImportError, match=r'three\.mp3.*pip install "gruvlike\[av\]"'):
+        audio.read(tmp_path / "three.mp3", 8000)
 
 
 def test_one_clip_in_five_formats_sounds_the_same(shared):

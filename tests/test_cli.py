@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike import cli
+from gruvlike import _console, cli
 
 TRAIN = ["--block-size", "100", "--units", "8", "--steps", "5", "--validation", "0.3"]
 
@@ -142,7 +142,15 @@ def test_bad_files_and_numbers(work, capsys):
     fails(capsys, ["train", work / "music.h5", work / "x.keras", "--block-size", "100000"], "No window")
     fails(capsys, ["train", work / "music.h5", work / "x.keras", *TRAIN, "--optimizer", "nonsense"], "nonsense")
     fails(capsys, ["generate", work / "run.keras", work / "seed.wav", work / "x.wav", "--seconds", "-1"], "seconds")
+    for option, bad in (("epochs", "0"), ("random-seed", "-1"), ("learning-rate", "nan"), ("learning-rate", "-1")):
+        words = ["train", work / "music.h5", work / "x.keras", *TRAIN, f"--{option}", bad]
+        fails(capsys, words, f"{option.replace('-', '_')}={bad}")
     assert not list(work.glob("x.*"))
+
+
+def test_a_song_that_cannot_be_written_is_refused_before_it_is_made(work, capsys, monkeypatch):
+    monkeypatch.setattr(gl.Generator, "extend", lambda *_, **__: pytest.fail("the song was made"))
+    fails(capsys, ["generate", work / "run.keras", work / "seed.wav", work / "x.xyz"], "x.xyz", "suffix")
 
 
 @pytest.mark.parametrize(
@@ -170,6 +178,16 @@ def test_version(capsys):
         cli.main(["--version"])
     assert stop.value.code == 0
     assert capsys.readouterr().out == f"gruvlike {gl.__version__}\n"
+
+
+def test_ctrl_c_says_what_is_left(capsys):
+    def interrupted(*message):
+        raise KeyboardInterrupt(*message)
+
+    assert _console.run(interrupted, "Nothing was written.") == 130
+    assert capsys.readouterr().err == "gruvlike: interrupted. Nothing was written.\n"
+    assert _console.run(lambda: interrupted("The model is in x."), "Nothing was written.") == 130
+    assert capsys.readouterr().err == "gruvlike: interrupted. The model is in x.\n"
 
 
 def test_ctrl_c_saves_the_model_and_ends_with_130(work, tmp_path):

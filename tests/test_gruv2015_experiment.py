@@ -43,10 +43,14 @@ def test_all_networks_have_the_same_sizes(script):
 def test_figures_are_mean_and_spread_of_the_last_losses(script):
     row = {"network": "GRU of 2015", "parameters": 10_000, "train": [2.0, 0.5], "validation": [0.25], "relative": [0.5]}
     rows = [row | {"random_seed": 0, "seconds_per_update": 0.1}]
-    rows.append(rows[0] | {"train": [0.7], "random_seed": 1})
+    rows.append(rows[0] | {"train": [2.0, 0.7], "random_seed": 1})
+    rows.append(rows[0] | {"train": [2.0, 1.5], "network": "LSTM of 2015"})
     names = ("updates", "batch_size", "seconds", "sample_rate", "block_size", "steps", "hidden", "every")
     text = script.figures({"settings": dict.fromkeys(names, 1), "machine": "here", "rows": rows})
-    assert "| GRU of 2015 | 0.01 M | 0.6000 ± 0.1414 | 0.2500 ± 0.0000 | 0.5000 ± 0.0000 | 100 | 2 |" in text
+    assert (
+        "| GRU of 2015 | 0.01 M | 0.6000 ± 0.1414 | 0.7500 ± 0.3536 | 0.2500 ± 0.0000 | 0.5000 ± 0.0000 | 100 | 2 |"
+        in text
+    )
 
 
 @pytest.mark.slow

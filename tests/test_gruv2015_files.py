@@ -162,6 +162,15 @@ def test_weights_of_something_else(tmp_path):
         gruv2015.load_network(tmp_path / "corpus.h5")
 
 
+@pytest.mark.parametrize(("where", "name"), [("/", "nb_layers"), ("layer_1", "nb_params")])
+@pytest.mark.parametrize("value", ["three", [3, 3], []])
+def test_counts_that_are_no_numbers(weights, where, name, value):
+    with h5py.File(weights, "r+") as file:
+        file[where].attrs[name] = value
+    with pytest.raises(ValueError, match=r"attribute nb_layers.*weights: "):
+        gruv2015.load_network(weights)
+
+
 def change(path, name, value):
     with h5py.File(path, "r+") as file:
         del file[name]
@@ -177,6 +186,7 @@ def change(path, name, value):
         ("layer_2/param_1", np.zeros((4, 5)), r"layer_2/param_1 must be floats of shape \(4, 4\).*shape=\(4, 5\)"),
         ("layer_3/param_0", np.zeros((4, 7)), r"layer_3/param_0 must be floats of shape \(4, 8\)"),
         ("layer_0/param_0", np.zeros(4), r"layer_0/param_0 must be floats"),
+        ("layer_0/param_0", np.zeros((0, 4)), r"layer_0/param_0 must be floats"),
         ("layer_0/param_1", np.zeros(4, int), r"layer_0/param_1 must be floats of shape \(4,\).*int64"),
         ("layer_0/param_1", np.array(["a", "b"], "S1"), r"layer_0/param_1 must be floats"),
     ],

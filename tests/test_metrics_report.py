@@ -8,6 +8,7 @@ import pytest
 
 import gruvlike
 from gruvlike import metrics, tune
+from gruvlike.metrics import _report
 
 RATE = 4000
 MEASURES = {
@@ -100,8 +101,7 @@ def test_silence_is_reported_without_a_nan(folder):
 def test_a_long_reference_is_cut_in_pieces_as_long_as_the_song(song):
     tracks = [(str(seed), tune.compose(60, RATE, random_seed=seed)) for seed in range(3)]
     for count, size in ((1, len(song)), (3, len(song)), (3, 200 * RATE)):
-        chosen = [metrics._report._Track(*track) for track in tracks[:count]]
-        pieces = metrics._report._pieces(chosen, size, RATE, 500)
+        pieces = _report._pieces(tracks[:count], size, RATE, 500)
         assert 1 <= sum(map(len, pieces)) <= 180 * RATE
         assert all(len(piece) == min(size, 60 * RATE) for piece in pieces)
 

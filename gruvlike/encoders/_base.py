@@ -284,33 +284,31 @@ class Encoder(TwoWayLayer):
 
 
 class _Host:
-    """Numpy, with the Fourier transforms of `keras.ops` (pairs of real and imaginary parts) by scipy in float32.
-
-    Scipy is imported when it is needed first: training on a device does without.
-    """
+    """Numpy, with the Fourier transforms of `keras.ops` (pairs of real and imaginary parts) by scipy in float32."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
 
     @staticmethod
     def rfft(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        spectrum = _fft().rfft(x)
+        spectrum = scipy_fft().rfft(x)
         return spectrum.real, spectrum.imag
 
     @staticmethod
     def irfft(x: tuple[np.ndarray, np.ndarray], fft_length: int) -> np.ndarray:
-        return _fft().irfft(_complex(x), fft_length)
+        return scipy_fft().irfft(_complex(x), fft_length)
 
     @staticmethod
     def fft(x: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        spectrum = _fft().fft(_complex(x))
+        spectrum = scipy_fft().fft(_complex(x))
         return spectrum.real, spectrum.imag
 
 
 HOST = _Host()
 
 
-def _fft() -> ModuleType:
+def scipy_fft() -> ModuleType:
+    """Returns `scipy.fft`: training on a device does without."""
     import scipy.fft
 
     return scipy.fft

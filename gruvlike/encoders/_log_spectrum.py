@@ -10,7 +10,7 @@ import numpy as np
 
 from gruvlike import _checks
 from gruvlike._layers import on_host
-from gruvlike.encoders._base import HOST, Encoder
+from gruvlike.encoders._base import HOST, Encoder, scipy_fft
 from gruvlike.encoders._spectra import window_pair
 
 TINY = 1e-12
@@ -26,7 +26,7 @@ class LogSpectrum(Encoder):
 
     The contract has exceptions here (`invertible` is False). `decode` rebuilds a phase by the fast Griffin-Lim
     method, so that it returns a sound with nearly this spectrum, not the same samples; it runs on the host only, on
-    numpy arrays, without a gradient. `decode_stream` synthesizes each piece with the sound before it held fixed:
+    numpy arrays, without a gradient. `decode_stream` synthesizes each piece with the frames before it held fixed:
     pieces join, but are not what `decode` gives for the whole.
 
     Args:
@@ -111,32 +111,36 @@ class LogSpectrum(Encoder):
             )
         return super().decode(frames)
 
-    def decode_stream(self, pieces: Iterable[Any]) -> Iterator[np.ndarray]:
-        """Yields the sound of frames that arrive in pieces; the past is held fixed, so that the pieces join.
+    def decode_stream(self, pieces: Iterable[Any], past: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Yields the sound of frames that arrive in pieces; the frames before are held fixed, so that the pieces
+        fade into each other as all frames do.
 
         Args:
             pieces: numpy frames `(T, F)` or `(B, T, F)`, that together are consecutive frames.
+            past: samples `(S,)` or `(B, S)` under the first frames, at most those under the first piece, where they
+                are known (a seed): the frames inside them keep their phases, and the sound fades out of them.
 
         Yields:
             Numpy samples, as many as `decode` gives for all the frames at once.
         """
-        context = 2 * math.ceil(self.lap / self.hop)
-        held, past, heard = None, None, 0
+        context = math.ceil(self.lap / self.hop)
+        held, heard = None, 0
+        past = None if past is None else self._spectra(np.atleast_2d(past))
         for piece in pieces:
             piece = self._as_frames(piece, HOST)
             single = piece.ndim == 2
             piece = piece[None] if single else piece
             held = piece if held is None else np.concatenate([held, piece], axis=1)
-            sound = self._griffin_lim(self._magnitudes(held), past)
+            sound, spectra = self._griffin_lim(self._magnitudes(held), past)
             steps, keep = held.shape[1], min(held.shape[1], context)
             new = sound[:, self.lap + heard : steps * self.hop]
             if new.shape[1]:
                 yield new[0] if single else new
-            held, past = held[:, steps - keep :], sound[:, (steps - keep) * self.hop : steps * self.hop]
+            held, past = held[:, steps - keep :], spectra[:, steps - keep :]
             heard = max(0, keep * self.hop - self.lap)
 
     def _rebuild(self, frames: np.ndarray, xp: Any) -> np.ndarray:
-        return self._griffin_lim(self._magnitudes(frames))[:, self.lap : frames.shape[1] * self.hop]
+        return self._griffin_lim(self._magnitudes(frames))[0][:, self.lap : frames.shape[1] * self.hop]
 
     def _magnitudes(self, frames: np.ndarray) -> np.ndarray:
         """Returns the magnitudes (B, T, frame_size // 2 + 1) of frames (B, T, F), as `scipy.fft.rfft` scales them."""
@@ -145,26 +149,32 @@ class LogSpectrum(Encoder):
             magnitudes = _without_filters(magnitudes, self._filters)
         return np.sqrt(np.maximum(magnitudes**2 - self._floor**2, 0.0)) / np.float32(self._gain)
 
-    def _griffin_lim(self, magnitudes: np.ndarray, past: np.ndarray | None = None) -> np.ndarray:
-        """Returns a sound (B, span(T) or a little more) with nearly these magnitudes, that starts with `past`."""
-        import scipy.fft
+    def _spectra(self, sound: np.ndarray) -> np.ndarray:
+        """Returns the complex spectra (B, T, frame_size // 2 + 1) of the frames inside a sound (B, S)."""
+        return scipy_fft().rfft(self._cut(sound, False, HOST) * self._analysis)
 
+    def _griffin_lim(self, magnitudes: np.ndarray, past: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a sound (B, span(T) or a little more) with nearly these magnitudes, and the spectra that made it.
+
+        The spectra of the first frames, `past`, stay as they are.
+        """
         random = np.random.default_rng(self.random_seed)
         spectrum = magnitudes * np.exp(2j * np.pi * random.random(magnitudes.shape, "float32"))
+        known = 0 if past is None else min(past.shape[1], magnitudes.shape[1])
         squares = np.broadcast_to(self._analysis**2, (1, magnitudes.shape[1], self.frame_size))
         cover = np.maximum(self._overlap_add(squares, HOST), 1e-3 * float(np.max(self._analysis**2)))
         previous = np.zeros_like(spectrum)
         for iteration in range(self.iterations + 1):
-            pieces = scipy.fft.irfft(spectrum, self.frame_size) * self._analysis
+            if known:
+                spectrum[:, :known] = past[:, :known]
+            pieces = scipy_fft().irfft(spectrum, self.frame_size) * self._analysis
             sound = self._overlap_add(pieces, HOST) / cover
-            if past is not None:
-                sound[:, : past.shape[1]] = past
             if iteration < self.iterations:
-                consistent = scipy.fft.rfft(self._cut(sound, False, HOST)[:, : magnitudes.shape[1]] * self._analysis)
+                consistent = self._spectra(sound)[:, : magnitudes.shape[1]]
                 spectrum = consistent - self.momentum / (1 + self.momentum) * previous
                 spectrum *= magnitudes / np.maximum(np.abs(spectrum), TINY)
                 previous = consistent
-        return sound
+        return sound, spectrum
 
 
 def _mel_filters(mels: int, sample_rate: int | None, frame_size: int) -> np.ndarray:

@@ -144,6 +144,9 @@ class Generator:
     ) -> Iterator[np.ndarray]:
         """Yields the same song as `extend` in pieces, in constant memory; without `seconds` or `steps` it never ends.
 
+        With an encoder that is not `invertible` (`LogSpectrum`) the frames are the same, but the phases are guessed
+        piece by piece: the pieces join, the samples are others.
+
         Args:
             seed: As for `extend`, like all the others.
 
@@ -215,7 +218,7 @@ class Generator:
         """Yields (clips, S) samples: the seed if it is wanted, then the song, `size` samples of it or without end."""
         predicted = self._predicted(frames, self._steps(size), history)
         joined = self._context * self.encoder.hop  # samples, before the song, that are rebuilt from frames
-        decoded = self._decoded(frames, predicted, whole)
+        decoded = self._decoded(starts, frames, predicted, whole)
         if include_seed:
             yield np.stack(starts)[:, : len(starts[0]) - joined]
         left, skipped = size, 0 if include_seed else joined
@@ -233,16 +236,20 @@ class Generator:
         """Frames to predict so that `size` samples after the seed are complete."""
         return None if size is None else -(-(size + self.encoder.lap) // self.encoder.hop)
 
-    def _decoded(self, frames: list[np.ndarray], predicted: Iterator[np.ndarray], whole: bool) -> Iterator[np.ndarray]:
+    def _decoded(
+        self, starts: list[np.ndarray], frames: list[np.ndarray], predicted: Iterator[np.ndarray], whole: bool
+    ) -> Iterator[np.ndarray]:
         def pieces() -> Iterator[np.ndarray]:
             if self._context:
                 yield self._plain(np.stack([one[-self._context :] for one in frames]))
             yield from map(self._plain, predicted)
 
-        if whole:  # an encoder that guesses the phase guesses better when it sees all frames at once
-            yield self.encoder.decode(np.concatenate(list(pieces()), axis=1))
-        else:
+        if self.encoder.invertible:
             yield from self.encoder.decode_stream(pieces())
+            return
+        # An encoder that guesses the phase goes on from that of the seed, and guesses better when it sees all frames.
+        past = np.stack([start[-self.encoder.span(self._context) :] for start in starts]) if self._context else None
+        yield from self.encoder.decode_stream([np.concatenate(list(pieces()), axis=1)] if whole else pieces(), past)
 
     def _plain(self, frames: np.ndarray) -> np.ndarray:
         return frames if self.normalizer is None else np.asarray(self.normalizer.inverse(frames))

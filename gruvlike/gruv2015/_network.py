@@ -112,7 +112,7 @@ def load_network(weights_path: str | os.PathLike) -> keras.Model:
     """Builds the network that a weights file of 2015 belongs to; sizes, layers and cell are read off the arrays.
 
     Args:
-        weights_path: An HDF5 file as Keras 0.2 saved it (in GRUV: `NPWeights...`).
+        weights_path: An HDF5 file as Keras 0.2 saved it.
 
     Returns:
         The compiled network, filled. The optimizer starts afresh: its state was never stored.
@@ -137,7 +137,7 @@ def load_network(weights_path: str | os.PathLike) -> keras.Model:
             arrays = _read_layers(file)
     except OSError as error:  # what h5py raises for a file that is not HDF5, cut short or damaged
         raise ValueError(f"A weights file must be complete HDF5. Received: {path} ({error}).") from error
-    except KeyError as error:
+    except (KeyError, TypeError, ValueError) as error:  # what is missing, or no number where one must be
         raise ValueError(
             "A weights file of 2015 has the attribute nb_layers and groups layer_0, layer_1, ... with nb_params and "
             f"param_0, param_1, ... Received: {path}: {error}. Models saved since then open with `gruvlike.load`."
@@ -159,7 +159,7 @@ def _check_arrays(arrays: list[list[np.ndarray]], path: Path) -> None:
             f"Received: {path} with {counts}."
         )
     first = arrays[0][0].shape
-    features, hidden = first if len(first) == 2 else (None, None)
+    features, hidden = first if len(first) == 2 and min(first) > 0 else (None, None)
     rules = [[(features, hidden), (hidden,)]]
     rules += [[(hidden, hidden), (hidden, hidden), (hidden,)] * (count // 3) for count in counts[1:-1]]
     rules += [[(hidden, features), (features,)]]

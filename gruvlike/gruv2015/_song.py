@@ -76,9 +76,8 @@ def to_audio_model(
 
     Args:
         network: A network made by `network` or `load_network`.
-        mean: Statistics of shape (F,): what `prepare` returns for the music that the network learned from (2015 kept
-            them in files that end in `_mean.npy` and, despite the name, `_var.npy`).
-        std: The same.
+        mean: Statistics of shape (F,): what `prepare` returns for the music that the network learned from.
+        std: The same. In 2015 its file was called `_var`, despite what it holds.
         sample_rate: Of that music, in Hz; 2015 stored it nowhere.
         time_domain: Whether the network's frames are the samples themselves.
 

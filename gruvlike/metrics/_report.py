@@ -2,14 +2,13 @@
 
 import functools
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .. import _checks
-from ._copies import CopyMatch, copy_score
+from ._copies import CopyMatch, copy_score, named_tracks
 from ._frechet import frechet_distance, log_mel_statistics
 from ._levels import energy_curve, energy_drift_db
 from ._loops import repetition
@@ -59,11 +58,6 @@ class Report(dict[str, float]):
         return "\n".join(lines)
 
 
-class _Track(NamedTuple):
-    name: str
-    pcm: np.ndarray
-
-
 def report(song: Any, reference: Any, hop: int, sample_rate: int | None = None) -> Report:
     """Takes all the measures of a song against reference music.
 
@@ -72,8 +66,8 @@ def report(song: Any, reference: Any, hop: int, sample_rate: int | None = None) 
 
     Args:
         song: samples (S,), or an audio file. At least 4 seconds and 4 blocks long.
-        reference: samples, an audio file, a folder of audio, a corpus file (.h5) or a `Corpus`: the music that
-            the song should sound like. At least as long.
+        reference: a `Corpus`, a corpus file (.h5), a folder of audio, an audio file, samples, or a sequence of
+            (name, samples): the music that the song should sound like. At least as long as the song must be.
         hop: samples from one block of the song to the next, at least 16.
         sample_rate: samples per second. None takes the corpus's, else the song file's own; files are
             resampled to it.
@@ -186,11 +180,10 @@ def _read(path: Any, rate: int) -> np.ndarray:
     return audio.read(path, rate)
 
 
-def _tracks(reference: Any, rate: int) -> Sequence[Any]:
-    """Returns the reference as tracks with `name` and `pcm`. A folder is held as 16-bit PCM, 2 bytes a sample."""
+def _tracks(reference: Any, rate: int) -> list[tuple[str, np.ndarray]]:
+    """Returns the reference as (name, samples). Files are held as 16-bit PCM, 2 bytes a sample."""
     if not _is_path(reference):
-        samples = hasattr(reference, "__array__")
-        return [_Track("reference", _checks.mono("reference", reference))] if samples else reference
+        return named_tracks(reference)
     path, paths = Path(reference), [Path(reference)]
     if path.is_dir():
         from .. import audio
@@ -199,20 +192,21 @@ def _tracks(reference: Any, rate: int) -> Sequence[Any]:
         if not paths:
             raise FileNotFoundError(f"The reference must be a folder with audio in it. Received: {str(path)!r}.")
     pcm = (np.clip(np.rint(_read(each, rate) * 32768), -32768, 32767).astype(np.int16) for each in paths)
-    return [_Track(each.name, samples) for each, samples in zip(paths, pcm, strict=True)]
+    return [(each.name, samples) for each, samples in zip(paths, pcm, strict=True)]
 
 
-def _pieces(tracks: Sequence[Any], size: int, rate: int, hop: int) -> list[np.ndarray]:
+def _pieces(tracks: list[tuple[str, np.ndarray]], size: int, rate: int, hop: int) -> list[np.ndarray]:
     """Cuts up to two minutes in pieces as long as the song, so that the figures of both compare."""
     size = min(max(size, _LEAST_SECONDS * rate), _REFERENCE_SECONDS * rate)
     count = _REFERENCE_SECONDS * rate // size
-    long = [track for track in tracks if len(track.pcm) >= size] or list(tracks)
+    sounds = [samples for _, samples in tracks]
+    long = [samples for samples in sounds if len(samples) >= size] or sounds
     chosen = long[:: -(-len(long) // count)]
     pieces = []
-    for track in chosen:
-        spare = max(len(track.pcm) - size, 0)
-        share = max(min(count // len(chosen), len(track.pcm) // size), 1)
+    for samples in chosen:
+        spare = max(len(samples) - size, 0)
+        share = max(min(count // len(chosen), len(samples) // size), 1)
         for index in range(share):  # a single piece comes from the middle
             start = spare * (2 * index + 1) // (2 * share) // hop * hop
-            pieces.append(_checks.mono("reference", track.pcm[start : start + size]))
+            pieces.append(_checks.mono("reference", samples[start : start + size]))
     return pieces

@@ -126,9 +126,12 @@ def test_train(bench, tiny):
 
 
 def test_choices(bench, tiny):
-    rows, _ = bench("choices").measure((tiny[2],), steps=1, rounds=1, peak_size=64)
+    choices = bench("choices")
+    for name in [name for name in choices.CHOICES if "XLA" in name]:
+        del choices.CHOICES[name]  # they take long to compile
+    rows, _ = choices.measure((tiny[1],), steps=1, rounds=1, peak_size=64)
     check(rows)
-    assert len(rows) == 3
+    assert len(rows) == 1
 
 
 def test_the_operations_of_a_step_are_counted(bench, tiny):
@@ -153,8 +156,9 @@ def test_the_rivals_of_generation_predict_the_same(bench, tiny):
     """Otherwise they would be no rivals: the twin keeps the past that `predict` is fed again."""
     stack = tiny[0].make_stack()
     frames = np.random.default_rng(0).standard_normal((1, 3, 32)).astype("float32")
-    twin = bench("generate").stateful_twin(stack)
-    step_by_step = [twin.predict_on_batch(frames[:, i : i + 1]) for i in range(3)]
+    generate = bench("generate")
+    step = generate.twin_step(generate.stateful_twin(stack))
+    step_by_step = [step(frames[:, i : i + 1]) for i in range(3)]
     np.testing.assert_allclose(np.concatenate(step_by_step, 1), stack.predict(frames, verbose=0), atol=1e-5)
 
 
@@ -173,13 +177,13 @@ import _networks, gpu
 
 network = _networks.LAPPED._replace(block_size=16, units=(4,), batch_size=2, steps=5)
 sizes = {"matrix": 32, "bytes": 4096, "steps": 2, "rounds": 1}
-rows = gpu.measure((network,), ("float32", "mixed_bfloat16"), sizes)
-sys.exit(len(rows) != 6)
+rows = gpu.measure((network,), ("mixed_bfloat16",), sizes)
+sys.exit(len(rows) != 3)
 """
 
 
 def test_the_gpu_benchmark_needs_keras_and_numpy_alone(tmp_path):
-    """From a folder that is not the checkout, here on the CPU: training and generation in both precisions."""
+    """From a folder that is not the checkout, here on the CPU: training and generation in mixed precision."""
     import keras
 
     scipy = "" if keras.backend.backend() == "jax" else '"scipy"'  # JAX brings it

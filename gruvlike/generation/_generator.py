@@ -44,6 +44,12 @@ class Generator:
         (40,)
     """
 
+    stack: keras.Model
+    encoder: Any
+    normalizer: Any
+    sample_rate: int
+    high_pass_hz: float | None
+
     def __init__(
         self,
         model: Any,
@@ -142,7 +148,9 @@ class Generator:
         include_seed: bool = False,
         clips: int = 1,
     ) -> Iterator[np.ndarray]:
-        """Yields the same song as `extend` in pieces, in constant memory; without `seconds` or `steps` it never ends.
+        """Yields the same song as `extend` in pieces; without `seconds` or `steps` it never ends.
+
+        Memory is constant, except with `history="full"`, which keeps the whole past.
 
         With an encoder that is not `invertible` (`LogSpectrum`) the frames are the same, but the phases are guessed
         piece by piece: the pieces join, the samples are others.

@@ -26,7 +26,7 @@ help:
 	echo "make test           lint and the default suite"
 	echo "make test-slow      the long tests"
 	echo "make test-backends  what does not depend on the backend, under JAX and torch"
-	echo "make bench          measure speed"
+	echo "make bench          measure speed, into docs/benchmarks.md; BACKENDS=all FULL=1 for all there is"
 	echo "make lint format    look at the style; mend it"
 	echo "make clean          remove what was built, environments included; never songs or models"
 
@@ -92,12 +92,10 @@ test-jax test-torch: test-%: .venv-%/.installed
 	@echo "The part that does not depend on the backend, under $*:"
 	KERAS_BACKEND=$* .venv-$*/bin/$(PYTEST) -m 'backends and not slow and not gpu' </dev/null
 
-bench: .venv/.installed
-	@if [ ! -f benchmarks/run.py ]; then
-		echo "There are no benchmarks yet." >&2
-		exit 1
-	fi
-	.venv/bin/python benchmarks/run.py </dev/null
+export BACKENDS FULL
+
+bench: .venv/.installed $(if $(filter all,$(BACKENDS)),.venv-jax/.installed .venv-torch/.installed)
+	@.venv/bin/python benchmarks/run.py </dev/null
 
 clean:
 	@rm -rf .venv .venv-jax .venv-torch build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from gruvlike import _checks
 from gruvlike._layers import TwoWayLayer, on_host
@@ -353,6 +352,8 @@ def measure(corpus: Any, encoder: Any) -> Statistics:
     References:
         Chan, Golub and LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
     """
+    from tqdm import tqdm
+
     total, longest = None, 0
     count = len(corpus) if hasattr(corpus, "__len__") else None
     for track in tqdm(

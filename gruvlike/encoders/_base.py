@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import Any
 
 import keras
 import numpy as np
-import scipy.fft
 
 from gruvlike import _checks
 from gruvlike._layers import TwoWayLayer, finite, on_host
@@ -291,20 +291,27 @@ class _Host:
 
     @staticmethod
     def rfft(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        spectrum = scipy.fft.rfft(x)
+        spectrum = scipy_fft().rfft(x)
         return spectrum.real, spectrum.imag
 
     @staticmethod
     def irfft(x: tuple[np.ndarray, np.ndarray], fft_length: int) -> np.ndarray:
-        return scipy.fft.irfft(_complex(x), fft_length)
+        return scipy_fft().irfft(_complex(x), fft_length)
 
     @staticmethod
     def fft(x: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        spectrum = scipy.fft.fft(_complex(x))
+        spectrum = scipy_fft().fft(_complex(x))
         return spectrum.real, spectrum.imag
 
 
 HOST = _Host()
+
+
+def scipy_fft() -> ModuleType:
+    """Returns `scipy.fft`: training on a device does without."""
+    import scipy.fft
+
+    return scipy.fft
 
 
 def _complex(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

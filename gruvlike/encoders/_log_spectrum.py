@@ -7,11 +7,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import scipy.fft
 
 from gruvlike import _checks
 from gruvlike._layers import on_host
-from gruvlike.encoders._base import HOST, Encoder
+from gruvlike.encoders._base import HOST, Encoder, scipy_fft
 from gruvlike.encoders._spectra import window_pair
 
 TINY = 1e-12
@@ -152,7 +151,7 @@ class LogSpectrum(Encoder):
 
     def _spectra(self, sound: np.ndarray) -> np.ndarray:
         """Returns the complex spectra (B, T, frame_size // 2 + 1) of the frames inside a sound (B, S)."""
-        return scipy.fft.rfft(self._cut(sound, False, HOST) * self._analysis)
+        return scipy_fft().rfft(self._cut(sound, False, HOST) * self._analysis)
 
     def _griffin_lim(self, magnitudes: np.ndarray, past: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Returns a sound (B, span(T) or a little more) with nearly these magnitudes, and the spectra that made it.
@@ -168,7 +167,7 @@ class LogSpectrum(Encoder):
         for iteration in range(self.iterations + 1):
             if known:
                 spectrum[:, :known] = past[:, :known]
-            pieces = scipy.fft.irfft(spectrum, self.frame_size) * self._analysis
+            pieces = scipy_fft().irfft(spectrum, self.frame_size) * self._analysis
             sound = self._overlap_add(pieces, HOST) / cover
             if iteration < self.iterations:
                 consistent = self._spectra(sound)[:, : magnitudes.shape[1]]

@@ -5,8 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import scipy.fft
-from scipy.signal import windows
 
 from gruvlike import _checks
 from gruvlike.encoders._base import Encoder
@@ -66,9 +64,15 @@ def _sine(size: int) -> np.ndarray:
     return np.sin(np.pi / size * (np.arange(size) + 0.5))
 
 
+def _kaiser_bessel_derived(size: int) -> np.ndarray:
+    from scipy.signal import windows
+
+    return windows.kaiser_bessel_derived(size, beta=4 * np.pi)
+
+
 WINDOWS = {
     "sine": _sine,
-    "kbd": lambda size: windows.kaiser_bessel_derived(size, beta=4 * np.pi),
+    "kbd": _kaiser_bessel_derived,
     "vorbis": lambda size: np.sin(np.pi / 2 * _sine(size) ** 2),
 }
 
@@ -85,7 +89,8 @@ def _matrix_dct(x: Any, xp: Any) -> Any:
 
 @cache
 def _matrix(size: int) -> np.ndarray:
-    return scipy.fft.dct(np.eye(size), type=4, norm="ortho").astype("float32")
+    index = np.arange(size) + 0.5
+    return (np.sqrt(2 / size) * np.cos(np.pi / size * np.outer(index, index))).astype("float32")
 
 
 def _fast_dct(x: Any, xp: Any) -> Any:

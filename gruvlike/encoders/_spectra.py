@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import scipy.signal
 
 from gruvlike import _checks
 from gruvlike.encoders._base import Encoder
@@ -112,6 +111,8 @@ def window_pair(window: Any, size: int, hop: int) -> tuple[np.ndarray, np.ndarra
     Raises:
         ValueError: the window is unknown, or does not let every sample be rebuilt at this hop.
     """
+    import scipy.signal
+
     try:
         analysis = scipy.signal.get_window(window, size)
     except (ValueError, TypeError) as error:

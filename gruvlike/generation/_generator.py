@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from gruvlike import _checks
 from gruvlike._twin import Twin, refuse_bidirectional
@@ -120,6 +119,8 @@ class Generator:
             FileNotFoundError: If a seed is a path without a file.
         """
         size = self._size(seconds, steps)
+        from tqdm import tqdm
+
         if size is None:
             raise ValueError(
                 "`extend` needs the length of the song. Received: neither `seconds` nor `steps`. Give one."

@@ -1,0 +1,65 @@
+"""The networks that are measured, what they cost, and sound to feed them with."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Network(NamedTuple):
+    """An encoder, a stack, and the batch that it is trained with. `encoder` names a class of gruvlike."""
+
+    name: str
+    encoder: str
+    block_size: int
+    units: tuple[int, ...]
+    projection: int | None = None
+    batch_size: int = 32
+    steps: int = 40
+    sample_rate: int = 16_000
+
+    def make_encoder(self) -> Any:
+        """The encoder."""
+        import gruvlike as gl
+
+        return getattr(gl, self.encoder)(block_size=self.block_size)
+
+    def make_stack(self) -> Any:
+        """The stack, always with the same weights."""
+        import gruvlike as gl
+
+        features = self.make_encoder().features
+        return gl.recurrent_stack(features, units=self.units, projection=self.projection, random_seed=0)
+
+    def make_model(self, jit_compile: bool | str = "auto") -> Any:
+        """The model, compiled to train on PCM."""
+        import gruvlike as gl
+
+        model = gl.AudioModel(self.make_encoder(), gl.Identity(), self.make_stack(), sample_rate=self.sample_rate)
+        model.compile("adam", jit_compile=jit_compile)
+        return model
+
+    def pcm(self) -> np.ndarray:
+        """A batch of windows of noise, int16 (B, span)."""
+        shape = self.batch_size, self.make_encoder().span(self.steps + 1)
+        return np.random.default_rng(0).integers(-3000, 3000, shape, dtype=np.int16)
+
+    def seconds(self) -> float:
+        """Seconds of sound that a training step predicts."""
+        return self.batch_size * self.steps * self.make_encoder().hop / self.sample_rate
+
+    def gflop(self) -> float:
+        """10^9 operations of the matrix products of a training step.
+
+        Two a weight and frame forward, two for the gradient of the weight, two for that of the input; what reads the
+        frames themselves needs none of the last.
+        """
+        weights = [w.shape for layer in self.make_stack().layers for w in layer.trainable_weights if len(w.shape) == 2]
+        inner = sum(int(np.prod(shape)) for shape in weights)
+        return (6 * inner - 2 * int(np.prod(weights[0]))) * self.batch_size * self.steps / 1e9
+
+
+PAPER = Network("2015: 1024, projection, F = 22050", "BlockDFT", 11_025, (1024,), 1024, 5, 40, 44_100)
+HALF = PAPER._replace(name="the same, half spectrum, F = 11025", encoder="HalfDFT")
+BLOG = Network("3 x 300, F = 8000", "BlockDFT", 4000, (300, 300, 300))
+LAPPED = Network("2 x 512, MDCT, F = 256", "MDCT", 256, (512, 512), steps=200)
+SMALL = Network("2 x 300, MDCT, F = 256", "MDCT", 256, (300, 300), steps=200)

@@ -1,0 +1,100 @@
+"""Recurrent layers on a CPU: the products with the input, of all steps, in one.
+
+Keras multiplies the input of each step by the kernel in a product of its own, which reads the whole kernel for a few
+rows. What a step reads of the input does not depend on the steps before: one product of all of them is the same, and
+comes closer to what the processor can do. cuDNN does this itself, and so does Keras on torch.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class _Gates(keras.layers.Layer):
+    """What is left of a step of a stock cell when its input has been multiplied by the kernel."""
+
+    def __init__(self, cell: Any):
+        super().__init__(dtype=cell.dtype_policy)
+        self.cell, self.state_size, self.output_size = cell, cell.state_size, cell.units
+        self.built = True
+
+    def project(self, sequences: Any) -> Any:
+        """Returns the products with the input, bias included: (B, T, F) -> (B, T, gates * units)."""
+        projected = ops.matmul(sequences, self.cell.kernel)
+        if not self.cell.use_bias:
+            return projected
+        bias = self.cell.bias
+        return projected + (bias[0] if len(bias.shape) == 2 else bias)  # a GRU has one for either product
+
+
+class _LSTMGates(_Gates):
+    def call(self, projected: Any, states: list, training: bool | None = None) -> tuple[Any, list]:
+        (hidden, carry), cell = states, self.cell
+        gates = projected + ops.matmul(hidden, cell.recurrent_kernel)
+        i, f, candidate, o = ops.split(gates, 4, axis=-1)
+        carry = cell.recurrent_activation(f) * carry + cell.recurrent_activation(i) * cell.activation(candidate)
+        hidden = cell.recurrent_activation(o) * cell.activation(carry)
+        return hidden, [hidden, carry]
+
+
+class _GRUGates(_Gates):
+    def call(self, projected: Any, states: list, training: bool | None = None) -> tuple[Any, list]:
+        (hidden,), cell = states, self.cell
+        inner = ops.matmul(hidden, cell.recurrent_kernel)
+        if cell.use_bias:
+            inner = inner + cell.bias[1]
+        (z, r, candidate), (inner_z, inner_r, inner_candidate) = (ops.split(x, 3, axis=-1) for x in (projected, inner))
+        z, r = cell.recurrent_activation(z + inner_z), cell.recurrent_activation(r + inner_r)
+        candidate = cell.activation(candidate + r * inner_candidate)
+        hidden = z * hidden + (1 - z) * candidate
+        return hidden, [hidden]
+
+
+def project_at_once(stack: keras.Model) -> None:
+    """Makes the stock LSTM and GRU layers of a stack, on a CPU, multiply the inputs of all steps in one product.
+
+    The layers stay what they are, and so does what is saved of them. Where there is a GPU, and on torch, nothing is
+    done: there they do so already.
+
+    Args:
+        stack: Any Keras model.
+
+    Example:
+        >>> import numpy as np
+        >>> stack = keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(2, return_sequences=True)])
+        >>> frames = np.ones((1, 4, 3), "float32")
+        >>> before = stack.predict(frames, verbose=0)
+        >>> project_at_once(stack)
+        >>> bool(np.allclose(stack.predict(frames, verbose=0), before, atol=1e-6))
+        True
+    """
+    if keras.backend.backend() not in ("tensorflow", "jax") or keras.distribution.list_devices() != (
+        keras.distribution.list_devices("cpu")
+    ):
+        return
+    for layer in _stock(stack):
+        gates = (_LSTMGates if isinstance(layer, keras.layers.LSTM) else _GRUGates)(layer.cell)
+        layer.inner_loop = _InnerLoop(layer, gates)
+
+
+def _stock(model: keras.Model) -> Iterator[Any]:
+    """Yields the layers that compute what `_Gates` do; those with dropout inside, or of another formula, stay."""
+    for layer in model._flatten_layers(include_self=False):
+        stock = type(layer) in (keras.layers.LSTM, keras.layers.GRU)
+        if stock and not (layer.dropout or layer.recurrent_dropout) and getattr(layer, "reset_after", True):
+            yield layer
+
+
+class _InnerLoop:
+    """Takes the place of `inner_loop` of one recurrent layer."""
+
+    def __init__(self, layer: Any, gates: _Gates):
+        self.gates = gates
+        names = ("return_sequences", "go_backwards", "unroll", "zero_output_for_mask")
+        options = {name: getattr(layer, name) for name in names}
+        self.loop = keras.layers.RNN(gates, dtype=layer.dtype_policy, **options)
+
+    def __call__(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple[Any, Any, Any]:
+        return self.loop.inner_loop(self.gates.project(sequences), initial_state, mask, training)

@@ -1,0 +1,102 @@
+"""One product for the inputs of all steps gives what the layers of Keras give, and trains alike."""
+
+import keras
+import numpy as np
+import pytest
+
+import gruvlike as gl
+from gruvlike._projections import project_at_once
+
+pytestmark = pytest.mark.backends
+
+LAYERS = {
+    "lstm": lambda: keras.layers.LSTM(5, return_sequences=True),
+    "gru": lambda: keras.layers.GRU(5, return_sequences=True),
+    "lstm, no bias, other activations": lambda: keras.layers.LSTM(
+        5, return_sequences=True, use_bias=False, activation="softsign", recurrent_activation="hard_sigmoid"
+    ),
+    "gru, no bias, backwards": lambda: keras.layers.GRU(5, return_sequences=True, use_bias=False, go_backwards=True),
+    "lstm, last output": lambda: keras.layers.LSTM(5),
+}
+
+
+def replaced(stack):
+    return [layer.name for layer in stack.layers if "inner_loop" in vars(layer)]
+
+
+def make(layer):
+    """A stack of one recurrent layer with random biases, and the same again."""
+    rng = np.random.default_rng(0)
+    stack = keras.Sequential([keras.Input((None, 3)), layer(), keras.layers.Dense(2)])
+    stack.set_weights([rng.standard_normal(w.shape) for w in stack.get_weights()])
+    same = keras.models.clone_model(stack)
+    same.set_weights(stack.get_weights())
+    return stack, same
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS.keys())
+def test_outputs_and_gradients_are_those_of_the_stock_layer(layer):
+    stack, fast = make(layer)
+    project_at_once(fast)
+    assert bool(replaced(fast)) == (keras.backend.backend() != "torch")
+    frames = np.random.default_rng(1).standard_normal((4, 7, 3)).astype("float32")
+    np.testing.assert_allclose(fast.predict(frames, verbose=0), stack.predict(frames, verbose=0), atol=1e-5)
+    target = stack.predict(frames, verbose=0) + 1
+    for model in (stack, fast):
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        model.train_on_batch(frames, target)
+    untrained, _ = make(layer)
+    for one, other, before in zip(stack.get_weights(), fast.get_weights(), untrained.get_weights(), strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+        assert np.abs(one - before).max() > 1e-4
+
+
+def test_masks_and_mixed_precision_are_kept():
+    for policy, tolerance in (("float32", 1e-5), ("mixed_bfloat16", 0.05)):
+        layers = [keras.Input((None, 3)), keras.layers.Masking(), keras.layers.LSTM(4, dtype=policy)]
+        stack = keras.Sequential(layers)
+        frames = np.random.default_rng(1).standard_normal((2, 6, 3)).astype("float32")
+        frames[0, 4:] = 0
+        expected = keras.ops.convert_to_numpy(stack(frames)).astype("float32")
+        assert not np.allclose(keras.ops.convert_to_numpy(stack.layers[-1](frames)), expected, atol=1e-3)
+        project_at_once(stack)
+        output = stack(frames)
+        assert keras.backend.standardize_dtype(output.dtype) == stack.layers[-1].compute_dtype
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(output).astype("float32"), expected, atol=tolerance)
+
+
+def test_layers_of_another_formula_stay():
+    others = [
+        keras.layers.LSTM(4, return_sequences=True, recurrent_dropout=0.5),
+        keras.layers.LSTM(4, return_sequences=True, dropout=0.5),
+        keras.layers.GRU(4, return_sequences=True, reset_after=False),
+        keras.layers.SimpleRNN(4, return_sequences=True),
+    ]
+    stack = keras.Sequential([keras.Input((None, 3)), *others])
+    project_at_once(stack)
+    assert replaced(stack) == []
+
+
+def test_what_is_saved_and_cloned_is_stock(tmp_path):
+    stack = gl.recurrent_stack(8, units=(4, 4), random_seed=0)
+    before = stack.to_json()
+    project_at_once(stack)
+    assert stack.to_json() == before
+    stack.save(tmp_path / "stack.keras")
+    loaded = keras.saving.load_model(tmp_path / "stack.keras")
+    assert replaced(loaded) == replaced(keras.models.clone_model(stack)) == []
+    frames = np.ones((1, 5, 8), "float32")
+    np.testing.assert_allclose(loaded.predict(frames, verbose=0), stack.predict(frames, verbose=0), atol=1e-6)
+
+
+def test_generation_and_training_still_work(melody):
+    encoder = gl.TimeBlocks(8)
+    stack = gl.recurrent_stack(8, units=(4,), random_seed=0)
+    before = gl.Generator(stack, encoder=encoder, sample_rate=8000).extend(melody[:80], steps=3, history="full")
+    project_at_once(stack)
+    for history in ("carry", "full"):
+        song = gl.Generator(stack, encoder=encoder, sample_rate=8000).extend(melody[:80], steps=3, history=history)
+        np.testing.assert_allclose(song, before, atol=1e-5)
+    model = gl.AudioModel(encoder, gl.Identity(), stack, sample_rate=8000)
+    model.compile("adam")
+    assert np.isfinite(model.fit(melody[None, :80], verbose=0).history["loss"][0])

@@ -370,7 +370,7 @@ def _add_measure(commands: Any) -> None:
     )
     parser.add_argument("song", help="audio file")
     parser.add_argument("--reference", required=True, help="music to compare with: a file, a folder or a corpus")
-    parser.add_argument("--hop", type=int, required=True, metavar="SAMPLES", help="block size of the model")
+    parser.add_argument("--hop", type=int, default=4000, metavar="SAMPLES", help="block size of the model")
 
 
 def _add_info(commands: Any) -> None:

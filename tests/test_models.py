@@ -168,8 +168,15 @@ def test_windows_of_another_sample_rate_are_refused(melody):
 
     model = small_model(melody)
     model.compile("sgd")
-    with pytest.raises(ValueError, match=r"8000 Hz. Received: 44100 Hz"):
-        model.fit(Foreign())
+    for use in (model.fit, model.evaluate, model.baselines):
+        with pytest.raises(ValueError, match=r"8000 Hz. Received: 44100 Hz"):
+            use(Foreign())
+
+
+def test_a_normalizer_of_other_frames_is_refused(melody):
+    normalizer = gl.Standardizer().fit(melody, gl.BlockDFT(10))
+    with pytest.raises(ValueError, match=r"frames of 32 features. Received: one for 20"):
+        gl.AudioModel(gl.BlockDFT(16), normalizer, recurrent_stack(32, units=(4,)), sample_rate=8000)
 
 
 # --- the file

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from gruvlike import _checks
+from gruvlike._projections import project_at_once
 from gruvlike._twin import Twin
 from gruvlike.models._hearing import TRAINING, CarriedStates, ScheduledSampling, hear
 from gruvlike.models._judging import baselines
@@ -140,6 +141,11 @@ class AudioModel(keras.Model):
                 "Call `normalizer.fit(corpus, encoder)`."
             )
         features = self.encoder.features
+        if self.normalizer.features not in (None, features):
+            raise ValueError(
+                f"The normalizer must be fitted to the encoder's frames of {features} features. Received: one for "
+                f"{self.normalizer.features}. Call `normalizer.fit(corpus, encoder)` with this encoder."
+            )
         for side, shape in (("reads", self.stack.input_shape), ("predicts", self.stack.output_shape)):
             if len(shape) != 3 or shape[-1] != features:
                 raise ValueError(
@@ -199,6 +205,7 @@ class AudioModel(keras.Model):
         if isinstance(optimizer, str):
             optimizer = keras.optimizers.get(optimizer)
             optimizer.global_clipnorm = 1.0
+        project_at_once(self.stack)
         super().compile(optimizer=optimizer, loss="mse" if loss is None else loss, **kwargs)
         # Keras refuses to load what was saved between `compile` and the first step with an optimizer that is not built.
         self.optimizer.build(self.trainable_variables)
@@ -259,6 +266,15 @@ class AudioModel(keras.Model):
         finally:
             self.training_windows = self.validation_windows = None
 
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Computes the losses as `keras.Model.evaluate` does, on windows of a corpus or arrays of PCM.
+
+        Raises:
+            ValueError: If the windows come from a corpus of another sample rate, or there are none.
+        """
+        self._check_windows("x", x)
+        return super().evaluate(x, *args, **kwargs)
+
     def _check_windows(self, name: str, windows: Any) -> None:
         rate = getattr(windows, "sample_rate", self.sample_rate)
         if rate != self.sample_rate:
@@ -293,6 +309,7 @@ class AudioModel(keras.Model):
             last frame, and of a linear function of the last frame (least squares on at most 256 principal directions,
             and at most one for 10 frames of training), over that of predicting the mean.
         """
+        self._check_windows("windows", windows)
         return baselines(self, windows, training)
 
     def save(self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any) -> None:

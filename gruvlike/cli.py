@@ -166,9 +166,15 @@ def _info(options: argparse.Namespace) -> None:
     path = _source(_model_file(options.file))
     with open(path, "rb") as file:
         is_corpus = file.read(4) == b"\x89HDF"
-    rows = _corpus_rows(gl.Corpus(path)) if is_corpus else _model_rows(gl.load(path))
+    if options.corpus and is_corpus:
+        raise ValueError(f"`--corpus` goes with a model. Received: the corpus {str(path)!r} itself.")
+    corpus = gl.Corpus(_source(options.corpus)) if options.corpus else None
+    model = None if is_corpus else gl.load(path)
+    rows = _corpus_rows(gl.Corpus(path)) if is_corpus else _model_rows(model)
     for name, value in [("file", path), ("bytes", f"{path.stat().st_size:,}"), *rows]:
         say(f"{name:<16}{value}")
+    if corpus is not None:
+        say(str(gl.models.describe(model, corpus, steps=options.steps, batch_size=options.batch_size)))
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -376,6 +382,9 @@ def _add_measure(commands: Any) -> None:
 def _add_info(commands: Any) -> None:
     parser = _command(commands, _info, "say what a corpus or a model holds", "info runs/a")
     parser.add_argument("file", help="corpus, model or run")
+    parser.add_argument("--corpus", help="say what training the model on this corpus takes, and how large it should be")
+    parser.add_argument("--steps", type=int, default=40, metavar="T", help="frames in a window, with --corpus")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="B", help="windows in a step, with --corpus")
 
 
 def _add_doctor(commands: Any) -> None:

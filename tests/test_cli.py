@@ -71,6 +71,13 @@ def test_measure_prints_a_table(work, tmp_path, capsys):
     fails(capsys, ["measure", work / "nothing.wav", "--reference", work / "music", "--hop", "500"])
 
 
+def test_info_of_a_model_on_a_corpus(work, capsys):
+    words = ["info", f"{work}/run", "--corpus", f"{work}/music.h5", "--steps", "5", "--batch-size", "4"]
+    assert cli.main(words) == 0
+    assert "windows" in capsys.readouterr().out
+    fails(capsys, ["info", work / "music.h5", "--corpus", work / "music.h5"], "goes with a model")
+
+
 def test_the_papers_network_is_the_default():
     options = cli._parser().parse_args(["train", "music.h5", "runs/a"])
     assert (options.encoder, options.steps, options.batch_size, options.cell) == ("block_dft", 40, 5, "lstm")

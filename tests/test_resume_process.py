@@ -17,7 +17,7 @@ import gruvlike as gl
 from gruvlike import cli
 
 OPTIONS = ["--block-size", "100", "--units", "8", "--steps", "5", "--dropout", "0.2", "--input-noise", "0.1",
-           "--validation", "0.3", "--preview-every", "2"]  # fmt: skip
+           "--validation", "0.3", "--preview-every", "5"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_kill_once(corpus, tmp_path):
 
 @pytest.mark.slow
 def test_kill_twenty_times(corpus, tmp_path):
-    epochs = 400
+    epochs = 150
     for _ in range(20):
         process = start(corpus, tmp_path / "run", epochs)
         time.sleep(random.uniform(0, 6))

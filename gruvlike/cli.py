@@ -403,6 +403,7 @@ def _add_overwrite(parser: argparse.ArgumentParser, help: str) -> None:
 
 
 def widths(text: str) -> tuple[int, ...]:
+    """Returns the widths of layers that `text` lists, such as "300,300,300"."""
     try:
         return tuple(int(width) for width in text.split(","))
     except ValueError:

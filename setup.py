@@ -45,11 +45,13 @@ setup(
         "soxr>=0.5",
         "tqdm>=4.66",
         "matplotlib>=3.9",
+        "filelock>=3.16",
     ],
     extras_require={
         "av": ["av>=14"],
         "jax": ["jax>=0.6"],
         "torch": ["torch>=2.6"],
+        "tensorboard": ["tensorboard>=2.18"],
         "docs": NOTEBOOKS,
         "test": [
             "pytest>=8",

@@ -83,6 +83,25 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         Path(temporary).unlink(missing_ok=True)
 
 
+@contextmanager
+def locked(path: str | os.PathLike, rule: str) -> Iterator[None]:
+    """Holds a lock in the file `path` during the block, or raises with `rule` if another holder has it.
+
+    The system frees the lock when its process ends, however it ends: what was killed blocks nobody.
+    """
+    import filelock  # here: nobody needs it who only looks
+
+    lock = filelock.FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise BlockingIOError(rule) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from gruvlike import Corpus, audio
+from gruvlike import Corpus, _checks, audio
 from gruvlike.corpus import _build, _file
 
 RATE = 8000
@@ -324,3 +324,14 @@ def test_an_interrupted_process_is_resumed(tmp_path, sent):
     Corpus.build(music, tmp_path / "b.h5", 16_000)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "b.h5", "music"]
+
+
+def test_one_build_at_a_time(folder, tmp_path):
+    (tmp_path / "a.h5.parts").mkdir()
+    with (
+        _checks.locked(tmp_path / "a.h5.parts" / "lock", "mine"),
+        pytest.raises(BlockingIOError, match=r"one process at a time. Received: .*a.h5.*give another name"),
+    ):
+        Corpus.build(folder, tmp_path / "a.h5", RATE)
+    assert len(Corpus.build(folder, tmp_path / "a.h5", RATE)) == 3
+    assert not (tmp_path / "a.h5.parts").exists()

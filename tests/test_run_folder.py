@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
+from gruvlike import _checks
 from gruvlike.callbacks import run_callbacks
 
 RATE = 8000
@@ -175,6 +176,17 @@ def test_a_folder_that_cannot_be_written(parts, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
     with pytest.raises(PermissionError, match="The run folder must be writable"):
         fit(parts, tmp_path / "run")
+
+
+def test_one_process_at_a_time(parts, copied):
+    before = (copied / "newest.keras").read_bytes()
+    with (
+        _checks.locked(copied / "lock", "mine"),
+        pytest.raises(BlockingIOError, match=r"one process at a time. Received: .*run.*give another folder"),
+    ):
+        fit(parts, copied, 3)
+    assert (copied / "newest.keras").read_bytes() == before
+    assert fit(parts, copied, 3).epoch == [0, 1, 2]
 
 
 def test_a_full_disk(parts, copied, monkeypatch, caplog):

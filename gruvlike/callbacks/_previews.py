@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,11 @@ class AudioPreview(keras.callbacks.Callback):
         self._pieces: list[np.ndarray] = []
         self._generator: Any = None
         self._writer: Any = None
+        self._reason: str | None = None  # why there was no preview, the last time
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Forgets what belonged to another `fit`."""
-        self._pieces, self._generator = [], None
+        self._pieces, self._generator, self._reason = [], None, None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Makes a preview after every so many epochs."""
@@ -73,7 +75,11 @@ class AudioPreview(keras.callbacks.Callback):
                 self._preview(epoch + 1)
             # Whatever it is (a network that predicts NaN, a full disk, a backend's own error): training goes on.
             except Exception as error:
-                logger.warning("No preview after epoch %d: %s: %s", epoch + 1, type(error).__name__, error)
+                reason = f"{type(error).__name__}: {error}"
+                # The same again (music that is too short, a full disk) is worth one warning, not one every few epochs.
+                level = logging.DEBUG if reason == self._reason else logging.WARNING
+                logger.log(level, "No preview after epoch %d: %s", epoch + 1, reason)
+                self._reason = reason
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Closes what is open."""
@@ -92,6 +98,7 @@ class AudioPreview(keras.callbacks.Callback):
         size = len(self._pieces[0]) - round(self.seconds * rate)
         seeds = [piece[:size] for piece in self._pieces]
         songs = self._generator.extend(seeds, seconds=self.seconds)
+        rows = []
         self.directory.mkdir(parents=True, exist_ok=True)
         for number, (seed, song, piece) in enumerate(zip(seeds, songs, self._pieces, strict=True), 1):
             path = self.directory / f"epoch-{epoch:04d}-{number}.wav"
@@ -99,8 +106,9 @@ class AudioPreview(keras.callbacks.Callback):
             picture = plots.seed_and_song(seed, song, rate, title=f"after epoch {epoch}")
             picture.savefig(path.with_suffix(".png"))
             measures = _measures(song, piece[size:], model.encoder.hop)
-            self._note({"epoch": epoch, "seed": number, **measures})
+            rows.append({"epoch": epoch, "seed": number, **measures})
             self._show(f"seed {number}", epoch, song, picture, measures)
+        self._note(epoch, rows)
 
     def _choose(self, model: Any) -> list[np.ndarray]:
         """Seeds with the music that really follows them, as long as the music allows."""
@@ -121,14 +129,17 @@ class AudioPreview(keras.callbacks.Callback):
         total = self.seconds + seed_seconds
         return [corpus.excerpt(total, random_seed=self.random_seed + k) for k in range(self.seeds)]
 
-    def _note(self, row: dict[str, float]) -> None:
+    def _note(self, epoch: int, rows: list[dict[str, float]]) -> None:
+        """Adds rows to the measures; those of this epoch and later ones are of a time that was gone back on."""
         path = self.directory / "measures.csv"
-        is_new = not path.exists()
-        with open(path, "a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if is_new:
-                writer.writeheader()
-            writer.writerow(row)
+        kept = []
+        if path.exists():
+            with open(path, encoding="utf-8", newline="") as file:
+                kept = [row for row in csv.DictReader(file) if _epoch_of(row) < epoch]
+        with _checks.replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows([*kept, *rows])
 
     def _show(self, name: str, epoch: int, song: np.ndarray, picture: Any, measures: dict[str, float]) -> None:
         """Writes for TensorBoard, if it is installed."""
@@ -199,6 +210,11 @@ class FreeRunningLoss(keras.callbacks.Callback):
 def has_tensorboard() -> bool:
     """Whether logs for TensorBoard can be written."""
     return all(importlib.util.find_spec(name) is not None for name in ("tensorboard", "tensorflow"))
+
+
+def _epoch_of(row: dict[str, str]) -> float:
+    """The epoch of a row of measures; a row that was cut short belongs nowhere."""
+    return float(row["epoch"]) if (row.get("epoch") or "").isdigit() and None not in row.values() else math.inf
 
 
 def _measures(song: np.ndarray, truth: np.ndarray, hop: int) -> dict[str, float]:

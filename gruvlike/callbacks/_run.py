@@ -45,6 +45,15 @@ class RunFolder(keras.callbacks.Callback):
     def around_fit(self, model: Any, fit: Callable, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Runs `fit` of `model` from where the run in the folder is (`AudioModel.fit` calls this)."""
         _check_arguments(args, kwargs)
+        _check_folder(self.directory)
+        rule = (
+            f"A run is trained by one process at a time. Received: {str(self.directory)!r}, which is being trained "
+            "now. Wait for that, or give another folder."
+        )
+        with _checks.locked(self.directory / "lock", rule):
+            return self._go(model, fit, x, kwargs)
+
+    def _go(self, model: Any, fit: Callable, x: Any, kwargs: dict) -> Any:
         # What is written down has been decided by then; what is saved has been written down.
         self._callbacks = sorted(keras.tree.flatten(kwargs.pop("callbacks")), key=self._turn)
         self._network, self._windows, self._validation = model, x, kwargs.get("validation_data")
@@ -140,7 +149,6 @@ class RunFolder(keras.callbacks.Callback):
     # --- beginning and going on ---------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        _check_folder(self.directory)
         model = self._network
         self._identity = _identity.identity(model, self._windows, self._validation)
         self._checkpoint = _checkpoint.read(self.newest, self.previous)

@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import audio
-from .._checks import replacing
+from .._checks import locked, replacing
 from . import _file
 
 logger = logging.getLogger(__name__)
@@ -43,10 +43,28 @@ def build(
     paths: Any, file: Path, sample_rate: int, high_pass_hz: float | None, executor: Executor | None, strict: bool
 ) -> list[tuple[str, str]]:
     """Writes the corpus `file` and returns what was left out: (path, reason)."""
-    earlier = _earlier(file, sample_rate, high_pass_hz)
     sources = _sources(paths)
     folder = file.with_name(file.name + ".parts")
+    _earlier(file, sample_rate, high_pass_hz)  # refuses before anything is made
     folder.mkdir(exist_ok=True)
+    rule = (
+        f"A corpus is built by one process at a time. Received: {str(file)!r}, which is being built now. "
+        "Wait for that, or give another name."
+    )
+    with locked(folder / "lock", rule):
+        return _build(sources, file, folder, sample_rate, high_pass_hz, executor, strict)
+
+
+def _build(
+    sources: list[Path],
+    file: Path,
+    folder: Path,
+    sample_rate: int,
+    high_pass_hz: float | None,
+    executor: Executor | None,
+    strict: bool,
+) -> list[tuple[str, str]]:
+    earlier = _earlier(file, sample_rate, high_pass_hz)
     settings = f"{sample_rate}-{float(high_pass_hz or 0)!r}-v{_file.VERSION}"
     try:
         _offer(folder, settings, earlier)
@@ -123,7 +141,7 @@ def _offer(folder: Path, settings: str, earlier: dict[str, _file.Track]) -> None
 
 
 def _clear(folder: Path) -> None:
-    for pattern in ("*.json", "*.pcm", ".*"):
+    for pattern in ("*.json", "*.pcm", ".*", "lock"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
     if not any(folder.iterdir()):

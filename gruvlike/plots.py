@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from gruvlike import _checks
 
-_INK, _SEED, _SONG = "#333344", "#3b6ea8", "#c8553d"
+_INK, _SEED, _SONG, _FREE = "#333344", "#3b6ea8", "#c8553d", "#6a8f4e"
 _COLUMNS = 2000  # more than a picture has pixels across
 _DB = 80.0
 
@@ -90,7 +90,8 @@ def learning_curves(
 
     Args:
         history: Name -> one value an epoch, such as `model.fit(...).history`. The losses relative to predicting the
-            mean are shown where there are any (an `AudioModel` reports them), else the plain ones.
+            mean are shown where there are any (an `AudioModel` reports them), with the free-running loss closest to
+            ten frames after the music if it was measured, else the plain ones.
         baselines: Name -> loss of a trivial predictor on the same windows, drawn as level lines.
         ax: Axes to draw on. None makes a figure.
 
@@ -121,14 +122,31 @@ def learning_curves(
     if np.isfinite(held_out).any():
         best = int(np.nanargmin(held_out))
         ax.plot(best + 1, held_out[best], "o", color=_SONG, markersize=8, fillstyle="none")
+    if prefix:
+        _free_running(ax, history)
     for (name, value), style in zip((baselines or {}).items(), ("--", ":", "-.") * 10, strict=False):
         ax.axhline(value, color="0.45", linestyle=style, linewidth=1.2, label=f"{name} ({value:.2f})")
-    ax.set(xlabel="epoch", ylabel="loss (1 = predicting the mean)" if prefix else "loss", ylim=(0, None))
+    ax.set(xlabel="epoch", ylabel="loss (1 = predicting the mean)" if prefix else "loss")
+    ax.set_ylim(bottom=0)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False)
     ax.grid(alpha=0.25)
     _tidy(ax)
     return ax
+
+
+def _free_running(ax: Axes, history: Mapping[str, Sequence[float]]) -> None:
+    """Adds the epochs that it was measured in; what is far above all else leaves the picture, not its scale."""
+    horizons = {int(name.rpartition("_")[2]): name for name in history if name.startswith("val_free_running_")}
+    horizon = min(horizons, key=lambda one: abs(one - 10), default=None)
+    losses = np.asarray(history[horizons[horizon]], float) if horizon else np.zeros(0)
+    measured = np.flatnonzero(np.isfinite(losses))
+    if not measured.size:
+        return
+    top = 2 * max(1.0, *(np.nanmax(line.get_ydata()) for line in ax.lines))
+    label = f"free-running, frame {horizon} (last {losses[measured[-1]]:.2f})"
+    ax.plot(measured + 1, losses[measured], label=label, color=_FREE, marker="^", markersize=5, linewidth=1)
+    ax.set_ylim(0, min(top, ax.get_ylim()[1]))
 
 
 def seed_and_song(seed: np.ndarray, song: np.ndarray, sample_rate: int, title: str | None = None) -> Figure:

@@ -24,11 +24,11 @@ def corpus(tmp_path_factory):
     return corpus_of(tmp_path_factory.mktemp("guards"), a=gl.tune.compose(4, RATE))
 
 
-def make_model(learning_rate=0.01):
+def make_model(learning_rate=0.01, layer=None):
     keras.utils.set_random_seed(0)
     encoder = gl.TimeBlocks(50)
     normalizer = gl.GlobalScale().fit(gl.tune.compose(1, RATE), encoder)
-    stack = keras.Sequential([keras.Input((None, 50)), keras.layers.Dense(50)])
+    stack = keras.Sequential([keras.Input((None, 50)), layer or keras.layers.Dense(50)])
     model = gl.AudioModel(encoder, normalizer, stack, RATE)
     model.compile(keras.optimizers.SGD(learning_rate), run_eagerly=True)
     return model
@@ -163,13 +163,52 @@ def test_tensorboard_gets_sound_and_pictures(corpus, tmp_path):
     loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
     fit(corpus, make_model(), run_callbacks(tmp_path, preview_every=1, preview_seconds=0.5), epochs=1)
     events = [e for path in (tmp_path / "logs").rglob("events*") for e in loader.EventFileLoader(str(path)).Load()]
-    tags = {value.tag for event in events for value in event.summary.value}
-    assert {"seed 1", "seed 1/level", "epoch_loss"} <= tags
+    plugins = {value.tag: value.metadata.plugin_data.plugin_name for event in events for value in event.summary.value}
+    wanted = {"seed 1/sound": "audio", "seed 1/picture": "images", "seed 1/level": "scalars", "epoch_loss": "scalars"}
+    assert {tag: plugins.get(tag) for tag in wanted} == wanted
 
 
-def test_a_preview_longer_than_the_music(corpus, tmp_path, caplog):
-    fit(corpus, make_model(), [AudioPreview(tmp_path, every=1, seconds=100)], epochs=3)
-    assert caplog.text.count("A preview needs a track of more than `seconds`, and a seed") == 1
+def test_short_music_gets_short_previews(corpus, tmp_path):
+    fit(corpus, make_model(), [AudioPreview(tmp_path, every=1, seeds=1)], epochs=1)
+    held_out = corpus.split(validation=0.4, gap_seconds=0.1)[1].seconds
+    size = gl.audio.read(tmp_path / "epoch-0001-1.wav", RATE).size
+    assert size == pytest.approx(0.75 * held_out * RATE, abs=2)
+
+
+def test_a_preview_of_music_shorter_than_a_few_frames(tmp_path, caplog):
+    model = make_model()
+    preview = AudioPreview(tmp_path, every=1, corpus=corpus_of(tmp_path, a=gl.tune.compose(1, RATE)[:190]))
+    preview.set_model(model)
+    for epoch in range(3):
+        preview.on_epoch_end(epoch)
+    assert caplog.text.count("A preview needs a track of four frames of 0.01 s. Received: ") == 1
+
+
+def test_a_preview_of_a_stack_that_cannot_carry_its_state(corpus, tmp_path, caplog):
+    model = make_model(layer=keras.layers.Conv1D(50, 2, padding="causal"))
+    fit(corpus, model, [AudioPreview(tmp_path, every=1, seconds=0.2, seeds=1)], epochs=1)
+    assert not caplog.text
+    assert (tmp_path / "epoch-0001-1.wav").exists()
+
+
+def test_a_preview_says_the_real_reason_again(corpus, tmp_path, caplog, monkeypatch):
+    def refuse(self, model):
+        raise MemoryError(f"no room, {len(caplog.records)}")
+
+    monkeypatch.setattr(gl.Generator, "__init__", refuse)
+    fit(corpus, make_model(), [AudioPreview(tmp_path, every=1, seconds=0.1)], epochs=2)
+    for epoch, records in ((1, 0), (2, 1)):
+        assert f"No preview after epoch {epoch}: MemoryError: no room, {records}" in caplog.text
+
+
+def test_a_free_running_loss_that_fails_stops_nothing(corpus, caplog, monkeypatch):
+    def refuse(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(gl.models, "free_running_loss", refuse)
+    history, _ = fit(corpus, make_model(), [FreeRunningLoss(1, (1, 3))], epochs=3)
+    assert caplog.text.count("No free-running loss after epoch 1: MemoryError: no room") == 1
+    assert np.isnan(history.history["val_free_running_3"]).all()
 
 
 @pytest.mark.parametrize(

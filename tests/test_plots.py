@@ -72,6 +72,22 @@ def test_learning_curves_prefer_relative_losses():
     assert [line.get_ydata()[0] for line in axes.lines] == [0.9, 0.8, 0.8]
 
 
+def test_learning_curves_show_the_free_running_loss_where_it_was_measured():
+    nan = np.nan
+    history = {"relative_loss": [0.9, 0.8, 0.7, 0.6], "val_relative_loss": [0.9, 0.8, 0.75, 0.7]}
+    history |= {"val_free_running_1": [nan, 0.8, nan, 0.7], "val_free_running_5": [nan, 1.5, nan, 1.25]}
+    axes = plots.learning_curves(history, {"predicting the mean": 1.0})
+    (line,) = (line for line in axes.lines if "free-running" in line.get_label())
+    assert line.get_label() == "free-running, frame 5 (last 1.25)"
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([2, 4], [1.5, 1.25])
+    assert 1.5 < axes.get_ylim()[1] < 2
+    wild = plots.learning_curves(history | {"val_free_running_10": [nan, 50, nan, nan]})
+    assert any(line.get_label() == "free-running, frame 10 (last 50.00)" for line in wild.lines)
+    assert wild.get_ylim() == (0, 2)
+    never = plots.learning_curves(history | {"val_free_running_10": [nan] * 4})
+    assert not any("free-running" in line.get_label() for line in never.lines)
+
+
 @pytest.mark.parametrize("history", [{}, {"loss": []}, {"accuracy": [1.0]}])
 def test_no_loss_is_an_error(history):
     with pytest.raises(ValueError, match="`history` must hold"):

@@ -4,7 +4,7 @@ import csv
 import importlib.util
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,42 @@ from gruvlike import _checks, audio, plots
 logger = logging.getLogger(__name__)
 
 
-class AudioPreview(keras.callbacks.Callback):
+class _Harmless(keras.callbacks.Callback):
+    """What is worth no night of training: an error in it is logged with its reason."""
+
+    what = ""  # that there is none of after an error
+    _reason: str | None = None  # of the last error
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Forgets what belonged to another `fit`."""
+        self._reason = None
+
+    def _try(self, epoch: int, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        # Whatever it is (a network that predicts NaN, a full disk, a backend's own error): training goes on.
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            # The same again (music that is too short, a full disk) is worth one warning, not one every few epochs.
+            level = logging.DEBUG if reason == self._reason else logging.WARNING
+            logger.log(level, "No %s after epoch %d: %s", self.what, epoch, reason)
+            self._reason = reason
+            return None
+
+
+class AudioPreview(_Harmless):
     """Continues the same held-out seeds every few epochs: sound, pictures, and what the measures say.
 
     Seeds come from the validation music that `fit` gets, else from `corpus`, else from the music that is trained on.
-    An error here never stops training: it is logged with its reason.
+    Where no track is twice as long as a song, songs are half as long as the longest track, and seeds a quarter. An
+    error here never stops training: it is logged with its reason.
 
     Args:
         directory: Where "epoch-0005-1.wav" (seed, then song), "epoch-0005-1.png" and "measures.csv" go.
         every: Epochs from one preview to the next.
-        seconds: Length of a song.
+        seconds: Length of a song, at most.
         seeds: How many seeds.
-        seed_seconds: Length of a seed.
+        seed_seconds: Length of a seed, at most.
         random_seed: Chooses the seeds.
         corpus: A `Corpus` to take seeds from.
         board: Folder for the logs of TensorBoard; `None` for none.
@@ -39,6 +63,8 @@ class AudioPreview(keras.callbacks.Callback):
         >>> AudioPreview("previews", every=10, seconds=3).every
         10
     """
+
+    what = "preview"
 
     def __init__(
         self,
@@ -60,26 +86,19 @@ class AudioPreview(keras.callbacks.Callback):
         self.random_seed = _checks.positive_int("random_seed", random_seed, minimum=0)
         self.corpus, self.board = corpus, board
         self._pieces: list[np.ndarray] = []
+        self._song_size = 0
         self._generator: Any = None
         self._writer: Any = None
-        self._reason: str | None = None  # why there was no preview, the last time
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Forgets what belonged to another `fit`."""
-        self._pieces, self._generator, self._reason = [], None, None
+        super().on_train_begin(logs)
+        self._pieces, self._generator = [], None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Makes a preview after every so many epochs."""
         if (epoch + 1) % self.every == 0:
-            try:
-                self._preview(epoch + 1)
-            # Whatever it is (a network that predicts NaN, a full disk, a backend's own error): training goes on.
-            except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
-                # The same again (music that is too short, a full disk) is worth one warning, not one every few epochs.
-                level = logging.DEBUG if reason == self._reason else logging.WARNING
-                logger.log(level, "No preview after epoch %d: %s", epoch + 1, reason)
-                self._reason = reason
+            self._try(epoch + 1, lambda: self._preview(epoch + 1))
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Closes what is open."""
@@ -89,15 +108,16 @@ class AudioPreview(keras.callbacks.Callback):
 
     def _preview(self, epoch: int) -> None:
         from gruvlike.generation import Generator
+        from gruvlike.models._judging import carries
 
         model = self.model
-        if not self._pieces:
-            self._pieces = self._choose(model)
+        if self._generator is None:
+            self._song_size, self._pieces = self._choose(model)
             self._generator = Generator(model)
-        rate = model.sample_rate
-        size = len(self._pieces[0]) - round(self.seconds * rate)
+        rate, size = model.sample_rate, len(self._pieces[0]) - self._song_size
         seeds = [piece[:size] for piece in self._pieces]
-        songs = self._generator.extend(seeds, seconds=self.seconds)
+        history = "carry" if carries(model.stack) else "full"
+        songs = self._generator.extend(seeds, seconds=self._song_size / rate, history=history)
         rows = []
         self.directory.mkdir(parents=True, exist_ok=True)
         for number, (seed, song, piece) in enumerate(zip(seeds, songs, self._pieces, strict=True), 1):
@@ -110,8 +130,8 @@ class AudioPreview(keras.callbacks.Callback):
             self._show(f"seed {number}", epoch, song, picture, measures)
         self._note(epoch, rows)
 
-    def _choose(self, model: Any) -> list[np.ndarray]:
-        """Seeds with the music that really follows them, as long as the music allows."""
+    def _choose(self, model: Any) -> tuple[int, list[np.ndarray]]:
+        """Samples of a song; and seeds with the music that really follows them, as long as the music allows."""
         corpus = self.corpus
         for windows in (getattr(model, "validation_windows", None), getattr(model, "training_windows", None)):
             corpus = corpus or getattr(windows, "corpus", None)
@@ -120,14 +140,16 @@ class AudioPreview(keras.callbacks.Callback):
                 "A preview needs music to continue. Received: no `corpus`, and no windows of one in `fit`."
             )
         longest = max(track.seconds for track in corpus)
-        seed_seconds = min(self.seed_seconds, (longest - self.seconds) / 2)  # short music: other places, too
+        seconds = min(self.seconds, longest / 2)
+        seed_seconds = min(self.seed_seconds, (longest - seconds) / 2)  # short music: other places, too
         if seed_seconds * corpus.sample_rate < model.encoder.span(1):
             raise ValueError(
-                f"A preview needs a track of more than `seconds`, and a seed. Received: seconds={self.seconds}, "
-                f"the longest track has {longest:.2f} s."
+                f"A preview needs a track of four frames of {model.encoder.span(1) / corpus.sample_rate:.2f} s. "
+                f"Received: the longest track has {longest:.2f} s."
             )
-        total = self.seconds + seed_seconds
-        return [corpus.excerpt(total, random_seed=self.random_seed + k) for k in range(self.seeds)]
+        total = seconds + seed_seconds
+        pieces = [corpus.excerpt(total, random_seed=self.random_seed + k) for k in range(self.seeds)]
+        return round(seconds * corpus.sample_rate), pieces
 
     def _note(self, epoch: int, rows: list[dict[str, float]]) -> None:
         """Adds rows to the measures; those of this epoch and later ones are of a time that was gone back on."""
@@ -153,19 +175,21 @@ class AudioPreview(keras.callbacks.Callback):
         canvas = FigureCanvasAgg(picture)
         canvas.draw()
         with self._writer.as_default():
-            tf.summary.audio(name, song[None, :, None], self.model.sample_rate, step=epoch)
-            tf.summary.image(name, np.asarray(canvas.buffer_rgba())[None], step=epoch)
+            # A tag belongs to one kind of data: of two kinds under the same tag TensorBoard shows the first.
+            tf.summary.audio(f"{name}/sound", song[None, :, None], self.model.sample_rate, step=epoch)
+            tf.summary.image(f"{name}/picture", np.asarray(canvas.buffer_rgba())[None], step=epoch)
             for measure, value in measures.items():
                 tf.summary.scalar(f"{name}/{measure}", value, step=epoch)
         self._writer.flush()
 
 
-class FreeRunningLoss(keras.callbacks.Callback):
+class FreeRunningLoss(_Harmless):
     """Every few epochs, the loss of a model that continues its own output, on validation music.
 
     Adds `val_free_running_10` (the loss at the tenth frame after the music; 1.0 = predicting the mean) and
     `val_free_energy_10` (the energy of that frame over that of the truth) to the history, and so for each horizon; NaN
-    in the epochs between. Horizons that the music is too short for are left out. See `models.free_running_loss`.
+    in the epochs between, and where measuring failed: that is logged and stops nothing. Horizons that the music is too
+    short for are left out. See `models.free_running_loss`.
 
     Args:
         every: Epochs from one measurement to the next.
@@ -180,6 +204,8 @@ class FreeRunningLoss(keras.callbacks.Callback):
         (1, 4)
     """
 
+    what = "free-running loss"
+
     def __init__(self, every: int = 5, horizons: Sequence[int] = (1, 2, 5, 10, 40), windows: int = 64):
         super().__init__()
         self.every = _checks.positive_int("every", every)
@@ -188,8 +214,6 @@ class FreeRunningLoss(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Measures after every so many epochs."""
-        from gruvlike.models import free_running_loss
-
         corpus = getattr(getattr(self.model, "validation_windows", None), "corpus", None)
         if corpus is None or logs is None:
             return
@@ -198,13 +222,18 @@ class FreeRunningLoss(keras.callbacks.Callback):
         horizons = [horizon for horizon in self.horizons if 2 * horizon <= longest]
         found = {}
         if horizons and (epoch + 1) % self.every == 0:
-            steps = 2 * max(horizons)
-            hop = max(steps * encoder.hop, sum(map(len, corpus)) // self.windows)
-            places = corpus.windows(encoder, steps=steps, hop=hop, batch_size=16, shuffle=False, offset=0)
-            found = free_running_loss(self.model, places, horizons)
+            found = self._try(epoch + 1, lambda: self._measure(corpus, horizons)) or {}
         for horizon in horizons:
             loss, energy = found.get(horizon, (np.nan, np.nan))
             logs[f"val_free_running_{horizon}"], logs[f"val_free_energy_{horizon}"] = loss, energy
+
+    def _measure(self, corpus: Any, horizons: list[int]) -> dict[int, Any]:
+        from gruvlike.models import free_running_loss
+
+        encoder, steps = self.model.encoder, 2 * max(horizons)
+        hop = max(steps * encoder.hop, sum(map(len, corpus)) // self.windows)
+        places = corpus.windows(encoder, steps=steps, hop=hop, batch_size=16, shuffle=False, offset=0)
+        return free_running_loss(self.model, places, horizons)
 
 
 def has_tensorboard() -> bool:

@@ -150,7 +150,7 @@ def _continued(stack: keras.Model, frames: np.ndarray, steps: int) -> np.ndarray
     """Returns the `steps` frames that follow `frames` (B, T, F) when the stack hears itself."""
     with _no_gradient():
         heard = ops.convert_to_tensor(frames)
-        if not _carries(stack):  # hears all again at each step
+        if not carries(stack):  # hears all again at each step
             for _ in range(steps):
                 heard = ops.concatenate([heard, stack(heard, training=False)[:, -1:]], axis=1)
             return ops.convert_to_numpy(heard)[:, -steps:]
@@ -163,7 +163,8 @@ def _continued(stack: keras.Model, frames: np.ndarray, steps: int) -> np.ndarray
         return ops.convert_to_numpy(ops.concatenate(found, axis=1))
 
 
-def _carries(stack: keras.Model) -> bool:
+def carries(stack: keras.Model) -> bool:
+    """Whether the state of `stack` can be carried from frame to frame."""
     try:
         check_carries(stack)
     except ValueError:

@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from gruvlike._recurrence import recur
+
 
 class _Gates(keras.layers.Layer):
     """What is left of a step of a stock cell when its input has been multiplied by the kernel."""
@@ -23,33 +25,39 @@ class _Gates(keras.layers.Layer):
     def project(self, sequences: Any) -> Any:
         """Returns the products with the input, bias included: (B, T, F) -> (B, T, gates * units)."""
         projected = ops.matmul(sequences, self.cell.kernel)
-        if not self.cell.use_bias:
-            return projected
-        bias = self.cell.bias
-        return projected + (bias[0] if len(bias.shape) == 2 else bias)  # a GRU has one for either product
+        return projected + self.biases()[0] if self.cell.use_bias else projected
+
+    def biases(self) -> tuple[Any, Any]:
+        """Returns the bias of the product with the input, and that of the product with the state, or 0."""
+        bias = self.cell.bias if self.cell.use_bias else None
+        if bias is None or len(bias.shape) == 1:
+            return bias, ops.zeros(self.cell.recurrent_kernel.shape[1:], self.compute_dtype)
+        return bias[0], bias[1]  # a GRU has one for either product
+
+    def call(self, projected: Any, states: list, training: bool | None = None) -> tuple[Any, list]:
+        inner = ops.matmul(states[0], self.cell.recurrent_kernel) + self.biases()[1]
+        after = self.step(projected, inner, states)
+        return after[0], after
+
+    def step(self, projected: Any, inner: Any, states: Any) -> list:
+        """Returns the states after a step, the output first, from the two products and the states before."""
+        raise NotImplementedError
 
 
 class _LSTMGates(_Gates):
-    def call(self, projected: Any, states: list, training: bool | None = None) -> tuple[Any, list]:
-        (hidden, carry), cell = states, self.cell
-        gates = projected + ops.matmul(hidden, cell.recurrent_kernel)
-        i, f, candidate, o = ops.split(gates, 4, axis=-1)
+    def step(self, projected: Any, inner: Any, states: Any) -> list:
+        (_, carry), cell = states, self.cell
+        i, f, candidate, o = ops.split(projected + inner, 4, axis=-1)
         carry = cell.recurrent_activation(f) * carry + cell.recurrent_activation(i) * cell.activation(candidate)
-        hidden = cell.recurrent_activation(o) * cell.activation(carry)
-        return hidden, [hidden, carry]
+        return [cell.recurrent_activation(o) * cell.activation(carry), carry]
 
 
 class _GRUGates(_Gates):
-    def call(self, projected: Any, states: list, training: bool | None = None) -> tuple[Any, list]:
+    def step(self, projected: Any, inner: Any, states: Any) -> list:
         (hidden,), cell = states, self.cell
-        inner = ops.matmul(hidden, cell.recurrent_kernel)
-        if cell.use_bias:
-            inner = inner + cell.bias[1]
         (z, r, candidate), (inner_z, inner_r, inner_candidate) = (ops.split(x, 3, axis=-1) for x in (projected, inner))
         z, r = cell.recurrent_activation(z + inner_z), cell.recurrent_activation(r + inner_r)
-        candidate = cell.activation(candidate + r * inner_candidate)
-        hidden = z * hidden + (1 - z) * candidate
-        return hidden, [hidden]
+        return [z * hidden + (1 - z) * cell.activation(candidate + r * inner_candidate)]
 
 
 def project_at_once(stack: keras.Model) -> None:
@@ -97,4 +105,10 @@ class _InnerLoop:
         self.loop = keras.layers.RNN(gates, dtype=layer.dtype_policy, **options)
 
     def __call__(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple[Any, Any, Any]:
-        return self.loop.inner_loop(self.gates.project(sequences), initial_state, mask, training)
+        if mask is not None or self.loop.go_backwards or self.loop.unroll:
+            return self.loop.inner_loop(self.gates.project(sequences), initial_state, mask, training)
+        projected = ops.swapaxes(self.gates.project(sequences), 0, 1)
+        kernel, bias = self.gates.cell.recurrent_kernel, self.gates.biases()[1]
+        states = [ops.cast(state, projected.dtype) for state in initial_state]
+        outputs, states = recur(self.gates.step, projected, kernel, bias, states)
+        return outputs[-1], ops.swapaxes(outputs, 0, 1), states

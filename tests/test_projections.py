@@ -65,6 +65,50 @@ def test_masks_and_mixed_precision_are_kept():
         np.testing.assert_allclose(keras.ops.convert_to_numpy(output).astype("float32"), expected, atol=tolerance)
 
 
+@pytest.mark.parametrize("layer", [keras.layers.LSTM, keras.layers.GRU])
+@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.05)])
+def test_given_states_get_their_gradients(layer, policy, tolerance):
+    """Two windows one after the other: what the second adds to the gradient comes through the states."""
+    rng = np.random.default_rng(0)
+    frames = rng.standard_normal((2, 6, 3)).astype("float32")
+
+    def make(carries):
+        recurrent = layer(4, return_sequences=True, return_state=True, dtype=policy)
+        first = keras.Input((3, 3))
+        second = keras.Input((3, 3))
+        _, *states = recurrent(first)
+        if not carries:
+            states = [keras.ops.zeros_like(state) for state in states]
+        model = keras.Model([first, second], recurrent(second, initial_state=states)[0])
+        model.set_weights([np.random.default_rng(1).standard_normal(w.shape) for w in model.get_weights()])
+        return model
+
+    def trained(carries, fast):
+        model = make(carries)
+        if fast:
+            project_at_once(model)
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        model.train_on_batch([frames[:, :3], frames[:, 3:]], np.ones((2, 3, 4), "float32"))
+        return model.get_weights()
+
+    expected, found, other = trained(True, False), trained(True, True), trained(False, True)
+    for one, same in zip(expected, found, strict=True):
+        np.testing.assert_allclose(same, one, atol=tolerance)
+    assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(expected, other, strict=True))
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="torch has no XLA here")
+def test_xla_compiles_it():
+    stack, fast = make(LAYERS["lstm"])
+    project_at_once(fast)
+    frames = np.random.default_rng(1).standard_normal((4, 7, 3)).astype("float32")
+    for model in (stack, fast):
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=model is fast)
+        model.train_on_batch(frames, np.ones((4, 7, 2), "float32"))
+    for one, other in zip(stack.get_weights(), fast.get_weights(), strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+
+
 def test_layers_of_another_formula_stay():
     others = [
         keras.layers.LSTM(4, return_sequences=True, recurrent_dropout=0.5),

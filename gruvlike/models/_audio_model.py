@@ -11,6 +11,7 @@ from keras import ops
 from gruvlike import _checks
 from gruvlike._projections import project_at_once
 from gruvlike._twin import Twin
+from gruvlike._updates import update_at_once
 from gruvlike.models._hearing import TRAINING, CarriedStates, ScheduledSampling, hear
 from gruvlike.models._judging import baselines
 from gruvlike.models._sizing import check_batch
@@ -207,6 +208,7 @@ class AudioModel(keras.Model):
             optimizer.global_clipnorm = 1.0
         project_at_once(self.stack)
         super().compile(optimizer=optimizer, loss="mse" if loss is None else loss, **kwargs)
+        update_at_once(self.optimizer)
         # Keras refuses to load what was saved between `compile` and the first step with an optimizer that is not built.
         self.optimizer.build(self.trainable_variables)
 
@@ -217,10 +219,13 @@ class AudioModel(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
         """Takes apart the prediction and the target that `call` returns, and notes the loss of predicting the mean."""
         prediction, target = y_pred
+        total = super().compute_loss(x, target, prediction, sample_weight, training)
+        is_plain = sample_weight is None and not self.losses  # nothing added by weights or regularizers
+        loss = total if is_plain else self._loss(target, prediction)
         # Here, not in `compute_metrics`: on JAX that one cannot read the normalizer's weights.
         mean = ops.broadcast_to(ops.cast(self.normalizer.center, target.dtype), ops.shape(target))
-        self._relative_loss.update_state(self._loss(target, prediction), self._loss(target, mean), ops.shape(target)[0])
-        return super().compute_loss(x, target, prediction, sample_weight, training)
+        self._relative_loss.update_state(loss, self._loss(target, mean), ops.shape(target)[0])
+        return total
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """Compares the prediction and the target that `call` returns by the compiled metrics."""

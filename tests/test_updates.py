@@ -1,0 +1,63 @@
+"""One operation for the update of Adam gives what Keras gives, and leaves the optimizer what it is."""
+
+import keras
+import numpy as np
+import pytest
+
+import gruvlike as gl
+from gruvlike._updates import update_at_once
+
+pytestmark = pytest.mark.backends
+
+OPTIMIZERS = {
+    "adam": lambda: keras.optimizers.Adam(0.01, beta_1=0.8, beta_2=0.9, epsilon=1e-3),
+    "clipped": lambda: keras.optimizers.Adam(0.01, global_clipnorm=0.1),
+    "decayed": lambda: keras.optimizers.AdamW(0.01, weight_decay=0.1),
+    "a schedule": lambda: keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.01, 1, 0.5)),
+    "averaged": lambda: keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.5),
+    "accumulated": lambda: keras.optimizers.Adam(0.01, gradient_accumulation_steps=2),
+}
+
+
+def updated(optimizer, updates=4):
+    rng = np.random.default_rng(0)
+    weights = [keras.Variable(rng.standard_normal(shape), dtype="float32") for shape in ((3, 2), (4,))]
+    for _ in range(updates):
+        optimizer.apply(
+            [keras.ops.convert_to_tensor(rng.standard_normal(w.shape), "float32") for w in weights], weights
+        )
+    return [keras.ops.convert_to_numpy(v.value) for v in (*weights, *optimizer.variables)]
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+def test_the_update_is_that_of_keras(make):
+    fast = make()
+    update_at_once(fast)
+    assert ("update_step" in vars(fast)) == (keras.backend.backend() == "tensorflow")
+    for one, other in zip(updated(make()), updated(fast), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+
+
+def test_others_are_left_alone():
+    class Mine(keras.optimizers.Adam):
+        pass
+
+    for optimizer in (keras.optimizers.SGD(), keras.optimizers.Adam(amsgrad=True), Mine(), keras.optimizers.Nadam()):
+        update_at_once(optimizer)
+        assert "update_step" not in vars(optimizer)
+
+
+def test_a_model_that_is_compiled_trains_with_it_and_is_saved_as_stock(melody, tmp_path):
+    encoder = gl.TimeBlocks(8)
+    model = gl.AudioModel(encoder, gl.Identity(), gl.recurrent_stack(8, units=(4,), random_seed=0), sample_rate=8000)
+    model.compile("adam")
+    assert ("update_step" in vars(model.optimizer)) == (keras.backend.backend() == "tensorflow")
+    model.fit(melody[None, :80], verbose=0)
+    model.save(tmp_path / "run.keras")
+    loaded = gl.load(tmp_path / "run.keras")
+    assert type(loaded.optimizer) is keras.optimizers.Adam
+    assert loaded.optimizer.get_config() == model.optimizer.get_config()
+    for one in (model, loaded):
+        one.fit(melody[None, :80], verbose=0)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)

@@ -59,22 +59,24 @@ def kills(options: argparse.Namespace) -> None:
     gl.audio.write(folder / "tune.wav", gl.tune.compose(30, 8000), 8000)
     gl.Corpus.build(folder / "tune.wav", folder / "music.h5", sample_rate=8000)
     words = ["--block-size=100", "--units=32", "--steps=10", "--batch-size=32", "--dropout=0.2", "--input-noise=0.1"]
-    words += ["--validation=0.3", "--preview-every=25", f"--epochs={options.epochs}", f"{folder}/music.h5"]
-    rows = _kill([*words, f"{folder}/killed"], options.kills, options.seconds)
+    words += ["--validation=0.3", "--preview-every=10", f"{folder}/music.h5"]
+    rows = _kill([*words, "--epochs=1000000", f"{folder}/killed"], options.kills, options.seconds)
+    last = _about(folder / "killed")["progress"]["epoch"] + options.epochs
     ends = []
     for name in ("killed", "undisturbed"):
-        process = _start([*words, f"{folder}/{name}"])
+        process = _start([*words, f"--epochs={last}", f"{folder}/{name}"])
         process.communicate()
         if process.returncode:
             raise SystemExit(f"`gruvlike train` ended with {process.returncode}: see {folder}/{name}.txt")
         ends.append(_end(folder / name))
     differing = [what for what in ends[0] if ends[0][what] != ends[1][what]]
     previews = sum(name.endswith(".wav") for name in ends[1]["previews"])
+    ended = "the same" if not differing else f"**DIFFERENT** ({', '.join(differing)})"
     verdict = (
-        f"{len(rows)} kills hit a process that was at work. The finished run of {options.epochs} epochs and one that "
-        f"was never disturbed have {f'**DIFFERENT {chr(44).join(differing)}**' if differing else '**the same**'} "
-        f"weights, optimizer and random states (checksums {ends[0]['checksum']:08x} and {ends[1]['checksum']:08x}), "
-        f"weights in `best.keras`, history, and previews ({previews} sounds)."
+        f"**{len(rows)} kills** hit a process that was at work. Then it was left to train until epoch {last}. A run of "
+        f"as many epochs that was never disturbed ended with **{ended}**: weights, optimizer and random states "
+        f"(checksums {ends[0]['checksum']:08x} and {ends[1]['checksum']:08x}), weights in `best.keras`, history, and "
+        f"{previews} previews that sound alike to the last bit."
     )
     text = table(("kill", "when", "went on from", "newest checkpoint then"), rows)
     write_block(PAGE, "kills", f"`python benchmarks/training.py kills`; {machine()}.\n\n{text}\n\n{verdict}")
@@ -92,7 +94,7 @@ def _kill(words: list[str], kills: int, seconds: float) -> list[tuple]:
         process.send_signal(signal.SIGKILL)  # does nothing to a process that has ended
         process.communicate()
         if process.returncode != -signal.SIGKILL:
-            raise SystemExit(f"Training was over before kill {number}. Give more --epochs.")
+            raise SystemExit(f"`gruvlike train` had ended before kill {number}: see {words[-1]}.txt")
         until = _place(Path(words[-1]))
         rows.append((number, f"{moment:.2f} s after {'its start' if starts else 'an epoch'}", since, until))
         since = until
@@ -406,7 +408,7 @@ def main() -> None:
     parser.add_argument("--out", default="training-runs", help="where runs stay")
     parts = parser.add_subparsers(required=True, metavar="part")
     for part, name, extra in (
-        (kills, "kills", {"--kills": 20, "--epochs": 800, "--seconds": 6.0}),
+        (kills, "kills", {"--kills": 20, "--epochs": 50, "--seconds": 6.0}),
         (overhead, "overhead", {"--epochs": 4, "--hop": 2500, "--seconds": 600.0}),
         (curve, "curve", {"--minutes": 15.0}),
         (options_table, "options", {"--minutes": 4.0, "--seeds": 3}),

@@ -16,33 +16,37 @@ import pytest
 import gruvlike as gl
 from gruvlike import cli
 
-OPTIONS = ["--block-size", "100", "--units", "8", "--steps", "5", "--dropout", "0.2", "--input-noise", "0.1",
-           "--validation", "0.3", "--preview-every", "5"]  # fmt: skip
+OPTIONS = ["--block-size", "100", "--units", "8", "--steps", "10", "--batch-size", "32", "--dropout", "0.2",
+           "--input-noise", "0.1", "--validation", "0.3"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("process")
-    gl.audio.write(folder / "a.wav", gl.tune.compose(8, 8000), 8000)
+    gl.audio.write(folder / "a.wav", gl.tune.compose(30, 8000), 8000)  # room for previews
     gl.Corpus.build(folder, folder / "music.h5", sample_rate=8000)
     return folder / "music.h5"
 
 
-def words(corpus, directory, epochs):
-    return ["train", str(corpus), str(directory), *OPTIONS, "--epochs", str(epochs)]
+ENDLESS = 1_000_000  # epochs
 
 
-def start(corpus, directory, epochs):
-    """Starts the process and waits until it is about to train."""
+def words(corpus, directory, epochs, preview_every=2):
+    options = [*OPTIONS, "--epochs", str(epochs), "--preview-every", str(preview_every)]
+    return ["train", str(corpus), str(directory), *options]
+
+
+def start(words, until="parameters"):
+    """Starts the process and waits until it says that it is about to train, or that an epoch is over."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "gruvlike", *words(corpus, directory, epochs)],
+        [sys.executable, "-m", "gruvlike", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     for line in process.stdout:
-        if "parameters" in line:
+        if until in line:
             return process
     raise AssertionError(process.communicate()[1])
 
@@ -54,22 +58,39 @@ def end(process, number):
 
 
 def saved(directory):
-    """All that a run ends with: weights, optimizer, random states; and where it is."""
-    with zipfile.ZipFile(directory / "newest.keras") as archive:
-        with archive.open("model.weights.h5") as file, h5py.File(file) as h5:
-            arrays = []
-            h5.visititems(lambda name, one: arrays.append(np.array(one)) if isinstance(one, h5py.Dataset) else None)
+    """All that a run can go on with: weights, optimizer, random states; and where it is."""
+    names = [directory / f"{name}.keras" for name in ("newest", "previous")]
+    newest = next(name for name in names if name.exists())  # a kill can come between the two moves that change them
+    with zipfile.ZipFile(newest) as archive:
         with archive.open("training.npz") as file, np.load(file) as stored:
-            arrays += [stored[name] for name in stored.files]
-        return arrays, json.loads(archive.read("training.json"))
+            arrays = [stored[name] for name in stored.files]
+        return [*weights(newest), *arrays], json.loads(archive.read("training.json"))
+
+
+def weights(file):
+    arrays = []
+    with zipfile.ZipFile(file) as archive, archive.open("model.weights.h5") as member, h5py.File(member) as h5:
+        h5.visititems(lambda name, one: arrays.append(np.array(one)) if isinstance(one, h5py.Dataset) else None)
+    return arrays
+
+
+def previews(directory):
+    return {path.name: path.read_bytes() for path in directory.glob("previews/*") if path.suffix in (".wav", ".csv")}
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def assert_same_end(directory, undisturbed):
     (one, about), (other, expected) = saved(directory), saved(undisturbed)
-    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert same(one, other)
     assert about["checksum"] == expected["checksum"]
     assert (about["progress"]["epoch"], about["progress"]["batch"]) == (expected["progress"]["epoch"], 0)
+    assert same(weights(directory / "best.keras"), weights(undisturbed / "best.keras"))
     assert (directory / "history.csv").read_text() == (undisturbed / "history.csv").read_text()
+    assert any(name.endswith(".wav") for name in previews(undisturbed))
+    assert previews(directory) == previews(undisturbed)
 
 
 def wait_for(file, seconds=600):
@@ -80,31 +101,36 @@ def wait_for(file, seconds=600):
 
 
 def test_kill_once(corpus, tmp_path):
-    process = start(corpus, tmp_path / "run", 30)
-    wait_for(tmp_path / "run/previous.keras")  # at least one epoch is over
+    process = start(words(corpus, tmp_path / "run", ENDLESS), until="epoch ")
     time.sleep(random.uniform(0, 1))
     end(process, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
     reached = saved(tmp_path / "run")[1]["progress"]["epoch"]
-    epochs = reached + 3
+    epochs = max(reached + 2, 3)
     assert cli.main(words(corpus, tmp_path / "run", epochs)) == 0
     assert cli.main(words(corpus, tmp_path / "undisturbed", epochs)) == 0
     assert_same_end(tmp_path / "run", tmp_path / "undisturbed")
+    names = ("newest.keras", "previous.keras")
+    assert not same(*[weights(tmp_path / "run" / name) for name in names])  # the control: an epoch makes a difference
 
 
 @pytest.mark.slow
 def test_kill_twenty_times(corpus, tmp_path):
-    epochs = 150
-    for _ in range(20):
-        process = start(corpus, tmp_path / "run", epochs)
-        time.sleep(random.uniform(0, 6))
+    """One kill in five hits a process that starts, the others one that trains, saves, or makes a preview."""
+    run, undisturbed, every = tmp_path / "run", tmp_path / "undisturbed", 10
+    for number in range(20):
+        process = start(words(corpus, run, ENDLESS, every), until="parameters" if number % 5 == 0 else "epoch ")
+        time.sleep(random.uniform(0, 4))
         end(process, signal.SIGKILL)
-    assert cli.main(words(corpus, tmp_path / "run", epochs)) == 0
-    assert cli.main(words(corpus, tmp_path / "undisturbed", epochs)) == 0
-    assert_same_end(tmp_path / "run", tmp_path / "undisturbed")
+        assert process.returncode == -signal.SIGKILL
+    epochs = saved(run)[1]["progress"]["epoch"] + 2 * every
+    assert cli.main(words(corpus, run, epochs, every)) == 0
+    assert cli.main(words(corpus, undisturbed, epochs, every)) == 0
+    assert_same_end(run, undisturbed)
 
 
 def test_ctrl_c_says_where_it_goes_on_and_ends_with_130(corpus, tmp_path):
-    process = start(corpus, tmp_path / "run", 10_000)
+    process = start(words(corpus, tmp_path / "run", ENDLESS))
     wait_for(tmp_path / "run/previous.keras")
     _, errors = end(process, signal.SIGINT)
     assert process.returncode == 130, errors

@@ -172,32 +172,6 @@ def test_a_lapped_seed_and_song_are_joined_by_the_lap(melody, rng, encoder):
     np.testing.assert_allclose(np.concatenate(pieces), sound[: len(song)], atol=1e-4)
 
 
-# --- several clips
-
-
-def test_a_clip_is_the_same_alone_and_in_a_batch(generator, melody):
-    seeds = [melody[:320], melody[4000:4320], melody[8000:8160]]  # two lengths
-    together = generator.extend(seeds, steps=12)
-    assert together.shape == (3, 192)
-    for seed, clip in zip(seeds, together, strict=True):
-        np.testing.assert_allclose(generator.extend(seed, steps=12), clip, atol=1e-5)
-    assert not np.allclose(together[0], together[1], atol=1e-3)
-
-
-def test_clips_of_one_seed(generator, melody):
-    assert generator.extend(melody[:320], steps=3, clips=2).shape == (2, 48)
-    assert generator.extend([melody[:320]], steps=3).shape == (1, 48)
-    assert generator.extend(list(map(float, melody[:320])), steps=3).shape == (48,)
-    assert next(generator.stream(melody[:320], steps=3, clips=2)).shape[0] == 2
-
-
-def test_clips_that_do_not_fit_are_refused(generator, melody):
-    with pytest.raises(ValueError, match="Received: 2 seeds, clips=3"):
-        generator.extend([melody[:320]] * 2, steps=3, clips=3)
-    with pytest.raises(ValueError, match=r"same length. Received: \[320, 400\]"):
-        generator.extend([melody[:320], melody[:400]], steps=3, include_seed=True)
-
-
 # --- seeds
 
 
@@ -320,16 +294,3 @@ def test_a_model_its_file_and_its_parts_make_the_same_song(generator, melody, tm
     song = generator.extend(melody[:320], steps=5)
     for source in (model, tmp_path / "run.keras", str(tmp_path / "run.keras"), gl.load(tmp_path / "run.keras")):
         np.testing.assert_array_equal(gl.Generator(source).extend(melody[:320], steps=5), song)
-
-
-def test_a_longer_song_compiles_nothing(generator, melody):
-    """One trace serves every length, of seed and of song."""
-    traces = []
-    step = generator.stack.get_layer("lstm_0").cell.call
-    generator.stack.get_layer("lstm_0").cell.call = lambda *a, **k: traces.append(1) or step(*a, **k)
-    generator.extend(melody[:320], steps=3)
-    first = len(traces)
-    generator.extend(melody[:999], steps=700)
-    generator.extend(melody[:160], seconds=0.2)
-    assert first > 0
-    assert len(traces) == first

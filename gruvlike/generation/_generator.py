@@ -107,7 +107,8 @@ class Generator:
                 `"full"`, all of it, fed again at each step, as the paper did (the same song, slowly); or an integer
                 k, the last k frames.
             include_seed: Whether the seed is put before the song, joined by the lap of the encoder.
-            clips: How many songs.
+            clips: How many songs. The network draws nothing at random, so songs of one seed are alike: give a seed
+                for each.
 
         Returns:
             Float32 samples: (S,) for one seed and `clips=1`, else (clips, S). The song starts with the sample after
@@ -263,12 +264,10 @@ class Generator:
         return frames if self.normalizer is None else np.asarray(self.normalizer.inverse(frames))
 
     def _predicted(self, frames: list[np.ndarray], steps: int | None, history: Any) -> Iterator[np.ndarray]:
-        """Yields normalized frames (clips, T, F) of the song. Seeds of one length go through the network together."""
-        groups: dict[int, list[int]] = {}
-        for clip, one in enumerate(frames):
-            groups.setdefault(len(one), []).append(clip)
-        order = np.argsort([clip for clips in groups.values() for clip in clips])
-        pasts = [self._history(history, np.stack([frames[clip] for clip in clips])) for clips in groups.values()]
+        """Yields normalized frames (clips, T, F) of the song."""
+        groups = [list(range(len(frames)))] if history == "carry" else _alike(frames)
+        order = np.argsort([clip for clips in groups for clip in clips])
+        pasts = [self._history(history, [frames[clip] for clip in clips]) for clips in groups]
         chunk = min(past.chunk for past in pasts)
         done = 0
         while steps is None or done < steps:
@@ -282,20 +281,28 @@ class Generator:
             yield piece
             done += count
 
-    def _history(self, history: Any, seed: np.ndarray) -> CarriedHistory | RepeatedHistory:
+    def _history(self, history: Any, seeds: list[np.ndarray]) -> CarriedHistory | RepeatedHistory:
         if history == "carry":
             self._twin = self._twin or Twin(self.stack)
-            if len(seed) not in self._loops:
-                self._loops[len(seed)] = make_loop(self._twin, *seed.shape[::2])
-            return CarriedHistory(self._loops[len(seed)], seed)
+            if len(seeds) not in self._loops:
+                self._loops[len(seeds)] = make_loop(self._twin, len(seeds), seeds[0].shape[-1])
+            return CarriedHistory(self._loops[len(seeds)], seeds)
         if history != "full":
             if isinstance(history, str):
                 _checks.choice("history", history, ("carry", "full"))
             _checks.positive_int("history", history)
         if self._forward is None:
-            self._forward = make_forward(self.stack, seed.shape[-1])
-            check_causal(self.stack, self._forward, seed.shape[-1])
-        return RepeatedHistory(self._forward, seed, None if history == "full" else history)
+            self._forward = make_forward(self.stack, seeds[0].shape[-1])
+            check_causal(self.stack, self._forward, seeds[0].shape[-1])
+        return RepeatedHistory(self._forward, np.stack(seeds), None if history == "full" else history)
+
+
+def _alike(frames: list[np.ndarray]) -> list[list[int]]:
+    """Returns which clips have seeds of one length: the past that is fed again has no place for others."""
+    groups: dict[int, list[int]] = {}
+    for clip, one in enumerate(frames):
+        groups.setdefault(len(one), []).append(clip)
+    return list(groups.values())
 
 
 def _is_several(seed: Any) -> bool:

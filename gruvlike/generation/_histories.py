@@ -12,28 +12,38 @@ from gruvlike.generation._loops import Loop
 class CarriedHistory:
     """The whole past in the states: constant cost a step.
 
+    All clips go through the loop together. One whose seed is shorter than the longest begins its song while the others
+    still hear their seeds, and is that much ahead from then on: its frames wait.
+
     Args:
         loop: The compiled loop, for as many clips as there are seeds.
-        seed: Normalized frames (B, T, F).
+        seeds: Normalized frames (T, F), for each clip.
     """
 
-    def __init__(self, loop: Loop, seed: np.ndarray):
+    def __init__(self, loop: Loop, seeds: list[np.ndarray]):
         self._loop, self._carried = loop, loop.initial()
         self.chunk = loop.chunk
-        for start in range(0, seed.shape[1], loop.chunk):
-            piece = seed[:, start : start + loop.chunk]
-            output, self._carried = loop.run(piece, piece.shape[1], self._carried)
-        self._first: np.ndarray | None = output[:, -1:]  # the seed's last step has predicted the song's first frame
-        self._none = seed[:, :0]
+        self._none = self._waiting = [seed[:0] for seed in seeds]  # waiting: predicted, and not yet taken
+        longest = max(map(len, seeds))
+        for start in range(0, longest, loop.chunk):
+            heard = [seed[start : start + loop.chunk] for seed in seeds]
+            # The last step of a seed predicts the first frame of the song.
+            skipped = [max(0, len(seed) - 1 - start) for seed in seeds]
+            self._run(heard, min(loop.chunk, longest - start), skipped)
+
+    def _run(self, heard: list[np.ndarray], steps: int, skipped: list[int]) -> None:
+        outputs, self._carried = self._loop.run(heard, steps, self._carried)
+        new = [output[skip:] for output, skip in zip(outputs, skipped, strict=True)]
+        self._waiting = [np.concatenate(both) for both in zip(self._waiting, new, strict=True)]
 
     def take(self, steps: int) -> np.ndarray:
         """Returns the next `steps` frames of the song, (B, steps, F), `steps` at most `chunk`."""
-        first, self._first = self._first, None
-        if first is not None and steps == 1:
-            return first
-        rest = steps if first is None else steps - 1
-        frames, self._carried = self._loop.run(self._none, rest, self._carried)
-        return frames if first is None else np.concatenate([first, frames], axis=1)
+        missing = steps - min(map(len, self._waiting))
+        if missing > 0:
+            self._run(self._none, missing, [0] * len(self._none))
+        frames = np.stack([waiting[:steps] for waiting in self._waiting])
+        self._waiting = [waiting[steps:] for waiting in self._waiting]
+        return frames
 
 
 class RepeatedHistory:

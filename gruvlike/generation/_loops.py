@@ -1,7 +1,8 @@
 """The loop that feeds a network its own output, compiled once per (network, clips) and run in chunks of any length.
 
 One run takes a buffer of `chunk` frames: the first `forced` of its `steps` steps read the buffer (the seed: warm-up),
-the others read the step before. How many of each is data, not shape: a longer song compiles nothing.
+the others read the step before, each clip by a count of its own. How many of each is data, not shape: neither a longer
+song nor seeds of other lengths compile anything.
 """
 
 from collections.abc import Callable
@@ -31,24 +32,32 @@ class Loop:
         self.twin = twin
         self.chunk = int(np.clip(_CHUNK_BYTES // (4 * batch_size * features), 8, 256))
         self._shape = (self.chunk, batch_size, features)
+        self._nothing = keras.ops.zeros(self._shape, "float32")  # what is read beyond the seed: it stays on the device
 
     def initial(self) -> tuple[Any, list]:
         """Returns what is carried before the first frame: a frame of zeros, and the initial states."""
         return keras.ops.zeros(self._shape[1:], "float32"), self.twin.initial_states(self._shape[1])
 
-    def run(self, frames: np.ndarray, steps: int, carried: tuple[Any, list]) -> tuple[np.ndarray, tuple[Any, list]]:
-        """Takes `steps` steps, of which the first read `frames` (B, T, F), the others the step before.
+    def run(self, frames: list[np.ndarray], steps: int, carried: tuple[Any, list]) -> tuple[np.ndarray, tuple]:
+        """Takes `steps` steps, of which the first of each clip read its `frames` (T, F), the others the step before.
 
         Returns:
             Predictions (B, steps, F), and what to carry into the next run.
         """
-        forced = frames.shape[1]
-        buffer = np.zeros(self._shape, np.float32)
-        buffer[:forced] = frames.swapaxes(0, 1)
-        outputs, last, states = self._compiled(buffer, forced, steps, *carried)
-        return keras.ops.convert_to_numpy(outputs[:steps]).swapaxes(0, 1), (last, states)
+        forced = np.array([len(one) for one in frames], np.int32)
+        outputs, last, states = self._compiled(self._buffer(frames), forced, steps, *carried)
+        # Cut on the host: on JAX a slice of the tensor would compile anew for each number of steps.
+        return keras.ops.convert_to_numpy(outputs)[:steps].swapaxes(0, 1), (last, states)
 
-    def _compiled(self, buffer: Any, forced: int, steps: int, last: Any, states: list) -> tuple[Any, Any, list]:
+    def _buffer(self, frames: list[np.ndarray]) -> Any:
+        if not any(map(len, frames)):
+            return self._nothing
+        buffer = np.zeros(self._shape, np.float32)
+        for clip, one in enumerate(frames):
+            buffer[: len(one), clip] = one
+        return keras.ops.convert_to_tensor(buffer)
+
+    def _compiled(self, buffer: Any, forced: np.ndarray, steps: int, last: Any, states: list) -> tuple[Any, Any, list]:
         raise NotImplementedError
 
 
@@ -61,14 +70,13 @@ class _TensorFlowLoop(Loop):
         self._function = tf.function(self._graph, jit_compile=True, autograph=False)
 
     def _compiled(self, buffer, forced, steps, last, states):
-        scalar = self._tf.constant
-        return self._function(scalar(buffer), scalar(forced), scalar(steps), last, states)
+        return self._function(buffer, self._tf.constant(forced), self._tf.constant(steps), last, states)
 
     def _graph(self, buffer, forced, steps, last, states):
         tf = self._tf
 
         def body(index, outputs, last, states):
-            frame = tf.where(index < forced, buffer[index], last)
+            frame = tf.where((index < forced)[:, None], buffer[index], last)
             output, states = self.twin.step(self.twin.model, frame[:, None, :], states)
             output = tf.cast(output[:, 0, :], tf.float32)
             return index + 1, outputs.write(index, output), output, states
@@ -102,7 +110,7 @@ class _JaxLoop(Loop):
 
         def body(carry):
             index, outputs, last, states = carry
-            frame = numpy.where(index < forced, buffer[index], last)
+            frame = numpy.where((index < forced)[:, None], buffer[index], last)
             output, states = self.twin.step(call, frame[:, None, :], states)
             output = output[:, 0, :].astype("float32")
             return index + 1, jax.lax.dynamic_update_index_in_dim(outputs, output, index, 0), output, states
@@ -128,16 +136,19 @@ class _TorchLoop(Loop):
 
         model = self.twin.model
         weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
-        outputs = []
+        outputs, all_read, some_read = [], forced.min(), forced.max()
         with torch.no_grad():
-            buffer = keras.ops.convert_to_tensor(buffer)
+            reads = torch.as_tensor(forced, device=buffer.device)[:, None]
             if self._step is None:
                 # A function of its own: `make_fx` would count `self` among the arguments of a method.
                 self._step = make_fx(lambda weights, frame, states: self._graph(weights, frame, states))(
                     weights, last, states
                 )
             for index in range(steps):
-                last, states = self._step(weights, buffer[index] if index < forced else last, states)
+                frame = last
+                if index < some_read:
+                    frame = buffer[index] if index < all_read else torch.where(index < reads, buffer[index], last)
+                last, states = self._step(weights, frame, states)
                 outputs.append(last)
             return torch.stack(outputs), last, states
 

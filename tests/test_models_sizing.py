@@ -1,5 +1,8 @@
 """`describe`, and the refusal of what cannot fit in memory before it is allocated."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -86,6 +89,51 @@ def test_what_cannot_fit_is_refused_with_the_figure(monkeypatch):
     recurrent_stack(40, units=(29,))
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "slots"),
+    [
+        (keras.optimizers.SGD(), 0),
+        (keras.optimizers.SGD(momentum=0.9), 1),
+        (keras.optimizers.RMSprop(), 1),
+        (keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, 100), use_ema=True), 3),
+        (keras.optimizers.AdamW(amsgrad=True), 3),
+        (keras.optimizers.Adafactor(), 1),
+        (keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), 2),
+    ],
+)
+def test_what_an_optimizer_keeps_is_counted_and_refused_before_it_is_made(melody, monkeypatch, optimizer, slots):
+    model = small_model(melody)
+    numbers = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    needs = 4 * slots * numbers
+    monkeypatch.setattr(_sizing, "available_bytes", lambda: needs - 1)
+    if slots:
+        with pytest.raises(ValueError, match=rf"keeps {slots} numbers for each of {numbers:,} weights, .* free"):
+            model.compile(optimizer)
+        assert not optimizer.built
+    monkeypatch.setattr(_sizing, "available_bytes", lambda: needs)
+    model.compile(optimizer)
+    assert optimizer.built
+
+
+def test_an_optimizer_that_cannot_be_copied_counts_as_adam():
+    class Own(keras.optimizers.SGD):
+        def __init__(self, needed):
+            super().__init__()
+
+    assert _sizing._slots(Own(1)) == 2
+
+
+def test_gradients_alone_that_cannot_fit_are_refused(melody, monkeypatch):
+    model = small_model(melody)
+    model.compile("sgd")
+    gradients = 4 * sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    monkeypatch.setattr(_sizing, "kept_numbers", lambda *_: 0)
+    for free, refused in ((gradients - 1, True), (gradients, False)):
+        monkeypatch.setattr(_sizing, "available_bytes", lambda free=free: free)
+        with pytest.raises(ValueError, match="training step must fit") if refused else nullcontext():
+            _sizing.check_batch(model, pcm_of(melody, model.encoder), None)
+
+
 def test_a_batch_that_cannot_fit_is_refused_before_it_is_read(monkeypatch, tmp_path, caplog):
     corpus = corpus_of(tmp_path / "a.h5", [4000])
     model = corpus_model(corpus)
@@ -117,3 +165,34 @@ def test_arrays_are_estimated_by_their_batches(melody, monkeypatch):
 def test_free_memory_is_a_plausible_number():
     free = _sizing.available_bytes()
     assert free is None or 10 * MB < free < 10**14
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="asks TensorFlow")
+@pytest.mark.parametrize(("limit", "free"), [(None, 900), (2, 2 * 2**20 - 100)])
+def test_free_memory_of_a_gpu_under_tensorflow(monkeypatch, limit, free):
+    """TensorFlow knows what it gave out; how much there is says the driver, or a limit that was set."""
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    limits = [SimpleNamespace(memory_limit=limit)] if limit else None
+    monkeypatch.setattr(tf.config, "get_logical_device_configuration", lambda device: limits)
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", lambda device: {"current": 100, "peak": 500})
+    monkeypatch.setattr(_sizing, "_cuda_bytes", lambda: 1000)
+    assert _sizing.available_bytes() == free
+    monkeypatch.setattr(_sizing, "_cuda_bytes", lambda: None)
+    assert (_sizing.available_bytes() is None) == (limit is None)
+
+
+@pytest.mark.parametrize("code", [0, 100])
+def test_the_driver_is_asked_for_all_memory(monkeypatch, code):
+    def answer(place, value):
+        place._obj.value = value
+        return 0
+
+    driver = SimpleNamespace(
+        cuInit=lambda flags: code,
+        cuDeviceGet=lambda device, index: answer(device, 3 + index),
+        cuDeviceTotalMem_v2=lambda total, device: answer(total, 10**9 + device.value),
+    )
+    monkeypatch.setattr(_sizing.ctypes, "CDLL", lambda name: driver)
+    assert _sizing._cuda_bytes() == (None if code else 10**9 + 3)

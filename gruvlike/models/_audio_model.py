@@ -14,7 +14,7 @@ from gruvlike._twin import Twin
 from gruvlike._updates import update_at_once
 from gruvlike.models._hearing import TRAINING, CarriedStates, ScheduledSampling, hear
 from gruvlike.models._judging import baselines
-from gruvlike.models._sizing import check_batch
+from gruvlike.models._sizing import check_batch, check_optimizer
 
 FORMAT_VERSION = 1
 
@@ -199,6 +199,9 @@ class AudioModel(keras.Model):
             loss: Between normalized frames; mean squared error unless given.
             **kwargs: As for `keras.Model.compile`.
 
+        Raises:
+            ValueError: If what the optimizer keeps for each weight cannot fit in memory.
+
         References:
             Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013 (clipping).
             Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019 (AdamW).
@@ -209,6 +212,7 @@ class AudioModel(keras.Model):
         project_at_once(self.stack)
         super().compile(optimizer=optimizer, loss="mse" if loss is None else loss, **kwargs)
         update_at_once(self.optimizer)
+        check_optimizer(self.optimizer, self.trainable_variables)
         # Keras refuses to load what was saved between `compile` and the first step with an optimizer that is not built.
         self.optimizer.build(self.trainable_variables)
 

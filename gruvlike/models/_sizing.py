@@ -1,5 +1,6 @@
 """How large: parameters, memory and time, estimated before anything is allocated."""
 
+import ctypes
 import logging
 import os
 import time
@@ -163,9 +164,27 @@ def available_bytes() -> int | None:
     elif backend == "tensorflow":
         import tensorflow as tf
 
-        if tf.config.list_physical_devices("GPU"):
-            return None  # TensorFlow tells what it uses, not what there is
+        if devices := tf.config.list_physical_devices("GPU"):
+            limits = [one.memory_limit for one in tf.config.get_logical_device_configuration(devices[0]) or ()]
+            total = 2**20 * limits[0] if limits and limits[0] else _cuda_bytes()
+            # TensorFlow takes all memory for itself at first and tells only what it has given out of that.
+            return total and total - tf.config.experimental.get_memory_info("GPU:0")["current"]
     return _host_bytes()
+
+
+def _cuda_bytes() -> int | None:
+    """All memory of the first GPU that this process may use, as its driver tells it; `None` without one."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, total = ctypes.c_int(), ctypes.c_size_t()
+    calls = (
+        lambda: cuda.cuInit(0),
+        lambda: cuda.cuDeviceGet(ctypes.byref(device), 0),
+        lambda: cuda.cuDeviceTotalMem_v2(ctypes.byref(total), device),
+    )
+    return None if any(call() for call in calls) else total.value  # each returns 0 where it worked
 
 
 def _host_bytes() -> int | None:
@@ -196,6 +215,36 @@ def check_weights(parameters: int) -> None:
         )
 
 
+def check_optimizer(optimizer: keras.optimizers.Optimizer, weights: list) -> None:
+    """Raises if what an optimizer keeps for `weights` cannot fit in memory, before it is made."""
+    free = available_bytes()
+    if free is None or optimizer.built:
+        return
+    numbers, slots = _count(weights), _slots(optimizer)
+    if _FLOAT * slots * numbers > free:
+        raise ValueError(
+            f"The optimizer must fit in memory beside the weights. Received: {type(optimizer).__name__}, which keeps "
+            f"{slots} numbers for each of {numbers:,} weights, {_amount(_FLOAT * slots * numbers, 'B')}, with "
+            f"{_amount(free, 'B')} free (gradients take {_amount(_FLOAT * numbers, 'B')} more). Use fewer units, or an "
+            'optimizer that keeps less ("sgd").'
+        )
+
+
+def _slots(optimizer: keras.optimizers.Optimizer) -> int:
+    """How many numbers an optimizer keeps for each weight: one like it is tried on a small matrix."""
+    try:
+        copy = type(optimizer).from_config(optimizer.get_config())
+    except (TypeError, ValueError, NotImplementedError):  # somebody's own, that cannot be copied
+        return _SLOTS
+    matrix = keras.Variable(np.zeros((32, 32), "float32"), name="tried")
+    copy.build([matrix])
+    return _count(copy.variables) // _count([matrix])
+
+
+def _count(variables: list) -> int:
+    return sum(int(np.prod(variable.shape)) for variable in variables)
+
+
 def check_batch(model: Any, windows: Any, batch_size: int | None) -> None:
     """Raises if training on batches like those of `windows` cannot fit in memory, as far as that can be told."""
     span = windows.shape[1] if isinstance(windows, np.ndarray) and windows.ndim == 2 else getattr(windows, "span", None)
@@ -206,13 +255,13 @@ def check_batch(model: Any, windows: Any, batch_size: int | None) -> None:
     steps = max(1, (span - model.encoder.lap) // model.encoder.hop - 1)
     size = min(size, len(windows)) if isinstance(windows, np.ndarray) else size
     kept = _FLOAT * size * steps * kept_numbers(model.stack, model.encoder.features)
-    gradients = _FLOAT * sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    gradients = _FLOAT * _count(model.trainable_variables)
     found = (
         f"about {_amount(kept + gradients, 'B')} ({_amount(gradients, 'B')} of gradients, {_amount(kept, 'B')} for "
         f"batches of {size} windows of {steps} steps), with {_amount(free, 'B')} free"
     )
     advice = "Use a smaller `batch_size`, fewer `steps` or fewer units."
-    if kept + gradients > _SURE * free:
+    if kept + gradients > _SURE * free or gradients > free:
         raise ValueError(f"A training step must fit in memory. Received: {found}. {advice}")
     if kept + gradients > free:
         logger.warning("A training step may not fit in memory: %s. %s", found, advice)

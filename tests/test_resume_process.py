@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 import zipfile
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -137,3 +139,47 @@ def test_ctrl_c_says_where_it_goes_on_and_ends_with_130(corpus, tmp_path):
     assert "Traceback" not in errors
     assert "interrupted. The same script goes on with" in errors
     assert gl.load(tmp_path / "run/newest.keras").sample_rate == 8000
+
+
+class Crash(keras.callbacks.Callback):
+    """Raises after a batch of the second epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (1, 3):
+            raise RuntimeError("the power went")
+
+
+class Forget(keras.callbacks.Callback):
+    """Lets the state that is carried be lost."""
+
+    def on_train_begin(self, logs=None):
+        for state in self.model.get_layer("carried_states").variables:
+            state.assign(keras.ops.zeros_like(state))
+
+
+def train_stateful(corpus, directory, extra=()):
+    """Two epochs of a network that hears whole tracks."""
+    encoder = gl.TimeBlocks(100)
+    stack = gl.recurrent_stack(encoder.features, units=(8,), dropout=0.2, random_seed=0)
+    model = gl.AudioModel(encoder, gl.GlobalScale().fit(corpus, encoder), stack, corpus.sample_rate)
+    model.compile("adam")
+    windows = corpus.windows(encoder, steps=10, batch_size=32, stateful=True, shuffle=False, offset=0)
+    run = gl.callbacks.run_callbacks(directory, preview_every=0, save_minutes=1e-6)  # saves after each batch
+    model.fit(windows, epochs=2, verbose=0, callbacks=[*run, *extra])
+    return model.get_weights()
+
+
+def test_a_stateful_run_goes_on_within_an_epoch_after_a_crash(corpus, tmp_path):
+    music = gl.Corpus(corpus)
+    whole = train_stateful(music, tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="the power went"):
+        train_stateful(music, tmp_path / "run", [Crash()])
+    progress = saved(tmp_path / "run")[1]["progress"]
+    assert progress["epoch"] == 1
+    assert progress["batch"] > 0  # in the middle of the tracks, where the state is not zero
+    shutil.copytree(tmp_path / "run", tmp_path / "control")
+    assert same(train_stateful(music, tmp_path / "run"), whole)
+    assert not same(train_stateful(music, tmp_path / "control", [Forget()]), whole)

@@ -55,6 +55,7 @@ setup(
         "docs": NOTEBOOKS,
         "test": [
             "pytest>=8",
+            "tensorboard>=2.18",
             "pytest-cov>=6",
             "pytest-xdist>=3.6",
             "build>=1.2",

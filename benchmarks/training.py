@@ -29,6 +29,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -198,14 +199,14 @@ def _overhead_text(
         f"{parameters:,} parameters, Adam; previews and the free-running loss, with their compilation, after epoch "
         f"{epochs}. What is asked for once a run (baselines, a look at the music) is not counted.\n\n"
         f"{table(('callback', 'after batches, in 60 s', 'around an epoch', 'share of an epoch of 60 s'), rows)}\n\n"
-        f"Callbacks also make Keras wait for the numbers of each batch, which no clock inside them sees. Epochs with "
+        "Callbacks also make Keras wait for the numbers of each batch, which no clock inside them sees. Epochs with "
         f"and without them, in turn: {said[True]} with, {said[False]} without. The difference is {1000 * more:.0f} ms "
         f"an epoch, {100 * more / epoch:.1f} % of these epochs; what the clocks counted in the same epochs is "
         f"{1000 * sum(map(sum, spent.values())) / epochs:.0f} ms."
     )
 
 
-def _stopwatch() -> "keras.callbacks.Callback":  # noqa: F821
+def _stopwatch() -> Any:
     """A callback that keeps the seconds from the beginning of a `fit`'s epoch to the end of that `fit`."""
     import keras
 
@@ -378,7 +379,8 @@ def _model(
 ) -> gl.AudioModel:
     encoder = gl.TimeBlocks(block_size=RATE // 8)
     normalizer = gl.GlobalScale().fit(train, encoder)
-    stack = gl.recurrent_stack(encoder.features, units=(300, 300, 300), random_seed=seed, **(of_stack or {}))
+    of_stack = {"units": (300, 300, 300), "random_seed": seed, **(of_stack or {})}
+    stack = gl.recurrent_stack(encoder.features, **of_stack)
     of_model = {"random_seed": seed, **(of_model or {})}
     model = gl.AudioModel(encoder, normalizer, stack, train.sample_rate, train.high_pass_hz, **of_model)
     model.compile("adam")

@@ -94,7 +94,11 @@ test-jax test-torch: test-%: .venv-%/.installed
 
 export BACKENDS FULL
 
-bench: .venv/.installed $(if $(filter all,$(BACKENDS)),.venv-jax/.installed .venv-torch/.installed)
+# Other backends than TensorFlow that are asked for: BACKENDS=all, BACKENDS=tensorflow,jax
+comma := ,
+others := $(filter jax torch,$(if $(filter all,$(BACKENDS)),jax torch,$(subst $(comma), ,$(BACKENDS))))
+
+bench: .venv/.installed $(others:%=.venv-%/.installed)
 	@.venv/bin/python benchmarks/run.py </dev/null
 
 clean:

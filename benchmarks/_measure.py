@@ -7,7 +7,9 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,12 +100,37 @@ def matrix_peak(size: int = 2048, dtype: str = "float32", repeats: int = 4, roun
     return 2 * size**3 * repeats / fastest / 1e9
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def read_rate(size: int = 2**29, rounds: int = 5) -> float:
+    """Bytes a second that all cores together read of `size` bytes of float32 in memory.
+
+    The better of two ways: a product of a matrix and a vector, as BLAS shares it out, and products of two vectors,
+    some for each core. `size` must be beyond all caches.
+    """
+    matrix = np.ones((max(2, size // 4096), 1024), "float32")
+    vector = np.ones(1024, "float32")
+    halves = [np.array_split(half, cores()) for half in np.split(matrix.ravel()[: matrix.size // 2048 * 2048], 2)]
+    with ThreadPoolExecutor(cores()) as pool:
+        ways = (lambda: matrix @ vector, lambda: list(pool.map(np.dot, *halves)))
+        return matrix.nbytes / min(seconds_of(way) for _ in range(rounds) for way in ways)
+
+
 def read_seconds(size: int, rounds: int = 5) -> float:
-    """Seconds that reading `size` bytes of float32 weights once takes, in a product of a matrix and a vector."""
+    """Seconds a time when one matrix of `size` bytes is read again and again: of a cache, if it fits there."""
     matrix = np.ones((max(1, size // 4096), 1024), "float32")
     vector = np.ones(1024, "float32")
     repeats = max(1, 2**28 // matrix.nbytes)
     return min(seconds_of(lambda: [matrix @ vector for _ in range(repeats)]) for _ in range(rounds)) / repeats
+
+
+def cache_bytes() -> int:
+    """Size of the largest cache of the processor; 0 where the system does not tell."""
+    sizes = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
+    return max((int(path.read_text().strip().rstrip("K")) * 1024 for path in sizes), default=0)
 
 
 def accelerator() -> str | None:

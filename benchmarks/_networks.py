@@ -1,5 +1,6 @@
 """The networks that are measured, what they cost, and sound to feed them with."""
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,9 +35,27 @@ class Network(NamedTuple):
         """The model, compiled to train on PCM."""
         import gruvlike as gl
 
-        model = gl.AudioModel(self.make_encoder(), gl.Identity(), self.make_stack(), sample_rate=self.sample_rate)
+        parts = self.make_encoder(), self.make_normalizer(), self.make_stack()
+        model = gl.AudioModel(*parts, sample_rate=self.sample_rate)
         model.compile("adam", jit_compile=jit_compile)
         return model
+
+    def make_normalizer(self) -> Any:
+        """The normalizer, with the statistics of `pcm()`; by the backend, so that the host needs no scipy."""
+        import gruvlike as gl
+
+        frames = self._encoded()
+        return gl.Standardizer(mean=frames.mean((0, 1)), std=frames.std((0, 1)))
+
+    def frames(self) -> np.ndarray:
+        """The normalized frames of `pcm()`, (B, T + 1, F): what a model makes of it itself."""
+        return self.make_normalizer()(self._encoded())
+
+    def _encoded(self) -> np.ndarray:
+        import keras
+
+        pcm = keras.ops.convert_to_tensor(self.pcm())
+        return keras.ops.convert_to_numpy(self.make_encoder().encode(pcm, padded=False))
 
     def pcm(self) -> np.ndarray:
         """A batch of windows of noise, int16 (B, span)."""
@@ -53,9 +72,18 @@ class Network(NamedTuple):
         Two a weight and frame forward, two for the gradient of the weight, two for that of the input; what reads the
         frames themselves needs none of the last.
         """
-        weights = [w.shape for layer in self.make_stack().layers for w in layer.trainable_weights if len(w.shape) == 2]
+        weights = [shape for shape in _shapes(self) if len(shape) == 2]
         inner = sum(int(np.prod(shape)) for shape in weights)
         return (6 * inner - 2 * int(np.prod(weights[0]))) * self.batch_size * self.steps / 1e9
+
+    def parameters(self) -> int:
+        """How many numbers the stack learns."""
+        return sum(int(np.prod(shape)) for shape in _shapes(self))
+
+
+@functools.cache
+def _shapes(network: Network) -> list[tuple[int, ...]]:
+    return [tuple(w.shape) for layer in network.make_stack().layers for w in layer.trainable_weights]
 
 
 PAPER = Network("2015: 1024, projection, F = 22050", "BlockDFT", 11_025, (1024,), 1024, 5, 40, 44_100)

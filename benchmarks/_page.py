@@ -10,6 +10,7 @@ from pathlib import Path
 from gruvlike._checks import replacing
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+_PACKAGES = ["keras", "tensorflow", "jax", "torch", "numpy", "scipy", "h5py", "soundfile", "soxr", "librosa"]
 
 
 def write_block(page: str, name: str, text: str) -> None:
@@ -33,14 +34,14 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def machine() -> str:
-    """One line: the processor, the versions, and the day."""
+    """One line: the processor, its memory, the versions, and the day."""
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    versions = ", ".join(
-        f"{name} {_version(name)}" for name in ("keras", "tensorflow", "jax", "torch") if _version(name)
-    )
+    kilobytes = [int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal:")]
+    memory = f"{kilobytes[0] / 2**20:.0f} GB of memory, " if kilobytes else ""
+    versions = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES if _version(name))
     return (
-        f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"{versions}, {datetime.date.today()}"
+        f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {memory}"
+        f"Python {platform.python_version()}, {versions}, {datetime.date.today()}"
     )
 
 

@@ -1,5 +1,6 @@
 """The same networks in plain PyTorch, in a process of their own, so that they can be measured in turn with Keras."""
 
+import contextlib
 import itertools
 import json
 import subprocess
@@ -17,16 +18,26 @@ class Torch:
 
     def step(self) -> None:
         """Trains once."""
-        self.process.stdin.write("step\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # what follows says it better
+            self.process.stdin.write("step\n")
+            self.process.stdin.flush()
         if not self.process.stdout.readline():
-            raise RuntimeError(f"The process of PyTorch ended with code {self.process.wait()}.")
+            raise RuntimeError(
+                f"The process of PyTorch must answer. Received: its end, with code {self.process.wait()}. "
+                f"Is torch installed for {self.process.args[0]}?"
+            )
 
     def __enter__(self) -> "Torch":
         return self
 
     def __exit__(self, *_: Any) -> None:
         self.process.communicate()
+
+
+def version_of(python: str) -> str:
+    """The version of torch that `python` has."""
+    program = "import importlib.metadata as m; print(m.version('torch'))"
+    return subprocess.run([python, "-c", program], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def serve(features: int, projection: int | None, units: list[int], batch_size: int, steps: int) -> None:

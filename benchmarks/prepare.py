@@ -9,7 +9,6 @@ import argparse
 import importlib
 import json
 import logging
-import os
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from _measure import FULL, Row, peak_memory, publish, seconds_of
+from _measure import FULL, Row, cores, peak_memory, publish, seconds_of
 
 import gruvlike as gl
 
@@ -127,57 +126,51 @@ def in_process(way: str, folder: Path, cores: int) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+Taken = dict[str, dict[str, float]]
+
+
 def measure(
-    files: int = 12, seconds: float = 300.0, hours: int = 3, rounds: int = 3, run: Callable = in_process
+    files: int = 12, seconds: float = 300.0, times: int = 10, rounds: int = 2, run: Callable = in_process
 ) -> tuple[list[Row], str]:
-    """Measures all ways on `files` files of `seconds` each, and ours on `hours` times as much."""
-    cores = len(os.sched_getaffinity(0))
+    """Measures all ways in turn on `files` files of `seconds` each, and ours on `times` as much."""
     with tempfile.TemporaryDirectory() as temporary:
         some, more = Path(temporary) / "some", Path(temporary) / "more"
         write_music(some, files, seconds)
-        plan = [("ours", cores), ("decode", cores), ("ours", 1)]
-        runs: dict[tuple[str, int], list[dict[str, float]]] = {one: [] for one in plan}
+        plan = {**{way: (way, cores()) for way in WAYS}, "alone": ("ours", 1)}
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in plan}
         for _ in range(rounds):
-            for way, count in plan:
-                runs[way, count].append(run(way, some, count))
-        taken = {one: {key: statistics.median(r[key] for r in done) for key in done[0]} for one, done in runs.items()}
-        rivals = {way: run(way, some, cores) for way in ("librosa", "2015")}
-        write_music(more, hours * files, seconds)
-        large = run("ours", more, cores)
-    ours, limit = taken["ours", cores], taken["decode", cores]
-    name = f"{files * seconds / 3600:.3g} h of Ogg Vorbis to {SAMPLE_RATE // 1000} kHz, {cores} cores"
-    rows = [
-        Row(
-            f"{name}; rival: `librosa.load` in a loop",
-            ours["seconds"],
-            rivals["librosa"]["seconds"],
-            limit["seconds"],
-            "s",
-        ),
-        Row("the same; rival: the way of 2015", ours["seconds"], rivals["2015"]["seconds"], limit["seconds"], "s"),
-        Row("peak memory; rival: `librosa.load` in a loop", ours["mb"], rivals["librosa"]["mb"], limit["mb"], "MB"),
-        Row("peak memory; rival: the way of 2015", ours["mb"], rivals["2015"]["mb"], limit["mb"], "MB"),
-        Row(
-            f"{cores} cores; rival: one core; limit: {cores} times that",
-            1 / ours["seconds"],
-            1 / taken["ours", 1]["seconds"],
-            cores / taken["ours", 1]["seconds"],
-            "jobs/s",
-            more_is_better=True,
-        ),
-        Row(
-            f"{hours} times as much music; limit: {hours} times the time",
-            large["seconds"],
-            None,
-            hours * ours["seconds"],
-            "s",
-        ),
-        Row(f"{hours} times as much music, peak memory; limit: that of once", large["mb"], None, ours["mb"], "MB"),
-    ]
-    return rows, (
+            for name, (way, count) in plan.items():
+                runs[name].append(run(way, some, count))
+        taken = {name: {key: statistics.median(r[key] for r in done) for key in done[0]} for name, done in runs.items()}
+        write_music(more, times * files, seconds)
+        taken["large"] = run("ours", more, cores())
+    hours = files * seconds / 3600
+    what = f"{hours:.3g} h of Ogg Vorbis to {SAMPLE_RATE // 1000} kHz, {cores()} cores"
+    return [*_against_rivals(what, taken), *_growth(times, hours, taken)], (
         "Limit: decoding with soundfile and resampling with soxr, nothing else, on as many cores. Memory is anonymous "
         "memory beyond what the imports took. The rivals use one core, as they are used."
     )
+
+
+def _against_rivals(what: str, taken: Taken) -> list[Row]:
+    rows = []
+    for key, unit, name in (("seconds", "s", what), ("mb", "MB", "peak memory")):
+        for way, rival in (("librosa", "`librosa.load` in a loop"), ("2015", "the way of 2015")):
+            values = (taken[one][key] for one in ("ours", way, "decode"))
+            rows.append(Row(f"{name}; rival: {rival}", *values, unit))
+    return rows
+
+
+def _growth(times: int, hours: float, taken: Taken) -> list[Row]:
+    """How the work is shared by all cores, and how time and memory grow with the music."""
+    ours, alone, large = (taken[name] for name in ("ours", "alone", "large"))
+    rates = (1 / ours["seconds"], 1 / alone["seconds"], cores() / alone["seconds"])
+    more = f"{times * hours:.3g} h"
+    return [
+        Row(f"{cores()} cores; rival: one core; limit: {cores()} times that", *rates, "jobs/s", more_is_better=True),
+        Row(f"{more}; limit: {times} times the time", large["seconds"], None, times * ours["seconds"], "s"),
+        Row(f"{more}, peak memory; limit: that of {hours:.3g} h", large["mb"], None, ours["mb"], "MB"),
+    ]
 
 
 def main() -> None:
@@ -191,7 +184,7 @@ def main() -> None:
         print(json.dumps(run_way(options.way, options.folder, options.cores)))
         return
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    publish("prepare", *measure(hours=10 if FULL else 3, rounds=3 if FULL else 2))
+    publish("prepare", *measure(rounds=5 if FULL else 2))
 
 
 if __name__ == "__main__":

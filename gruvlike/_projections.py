@@ -17,6 +17,8 @@ from gruvlike._recurrence import recur
 class _Gates(keras.layers.Layer):
     """What is left of a step of a stock cell when its input has been multiplied by the kernel."""
 
+    summed: bool  # whether the two products of a step only ever meet as their sum
+
     def __init__(self, cell: Any):
         super().__init__(dtype=cell.dtype_policy)
         self.cell, self.state_size, self.output_size = cell, cell.state_size, cell.units
@@ -35,24 +37,29 @@ class _Gates(keras.layers.Layer):
         return bias[0], bias[1]  # a GRU has one for either product
 
     def call(self, projected: Any, states: list, training: bool | None = None) -> tuple[Any, list]:
-        inner = ops.matmul(states[0], self.cell.recurrent_kernel) + self.biases()[1]
-        after = self.step(projected, inner, states)
+        inner = ops.matmul(states[0], self.cell.recurrent_kernel)
+        inner = inner + (projected if self.summed else self.biases()[1])
+        after = self.step(None if self.summed else projected, inner, states)
         return after[0], after
 
     def step(self, projected: Any, inner: Any, states: Any) -> list:
-        """Returns the states after a step, the output first, from the two products and the states before."""
+        """Returns the states after a step, the output first, from the two products (or their sum) and those before."""
         raise NotImplementedError
 
 
 class _LSTMGates(_Gates):
+    summed = True
+
     def step(self, projected: Any, inner: Any, states: Any) -> list:
         (_, carry), cell = states, self.cell
-        i, f, candidate, o = ops.split(projected + inner, 4, axis=-1)
+        i, f, candidate, o = ops.split(inner, 4, axis=-1)
         carry = cell.recurrent_activation(f) * carry + cell.recurrent_activation(i) * cell.activation(candidate)
         return [cell.recurrent_activation(o) * cell.activation(carry), carry]
 
 
 class _GRUGates(_Gates):
+    summed = False
+
     def step(self, projected: Any, inner: Any, states: Any) -> list:
         (hidden,), cell = states, self.cell
         (z, r, candidate), (inner_z, inner_r, inner_candidate) = (ops.split(x, 3, axis=-1) for x in (projected, inner))
@@ -110,5 +117,5 @@ class _InnerLoop:
         projected = ops.swapaxes(self.gates.project(sequences), 0, 1)
         kernel, bias = self.gates.cell.recurrent_kernel, self.gates.biases()[1]
         states = [ops.cast(state, projected.dtype) for state in initial_state]
-        outputs, states = recur(self.gates.step, projected, kernel, bias, states)
+        outputs, states = recur(self.gates.step, self.gates.summed, projected, kernel, bias, states)
         return outputs[-1], ops.swapaxes(outputs, 0, 1), states

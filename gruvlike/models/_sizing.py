@@ -19,8 +19,8 @@ _FLOAT = 4  # bytes
 _SLOTS = 2  # of Adam a weight; the gradient comes on top
 # Numbers a frame that are kept for the gradient, as measured with TensorFlow on a CPU: for each feature (pieces of
 # sound, spectrum, frames, prediction, error), and for each unit of a layer (gates, state, output).
-_KEPT_FEATURES = 5
-_KEPT = {keras.layers.LSTM: 10, keras.layers.GRU: 9}
+_KEPT_FEATURES = 6
+_KEPT = {keras.layers.LSTM: 13, keras.layers.GRU: 15}
 _SURE = 1.5  # what is estimated as so many times the free memory does not fit, however good the compiler is
 _WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 

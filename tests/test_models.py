@@ -306,3 +306,21 @@ def test_saving_says_what_is_wrong_with_the_name(melody, tmp_path):
     model.save(tmp_path / "run.keras")
     with pytest.raises(FileExistsError, match="The file exists"):
         model.save(tmp_path / "run.keras", overwrite=False)
+
+
+def test_a_training_step_encodes_once(melody, monkeypatch):
+    """Input and target are two views of the same frames."""
+    encoder = gl.MDCT(block_size=16)
+    model = gl.AudioModel(encoder, gl.Identity(), gl.recurrent_stack(16, units=(4,), random_seed=0), sample_rate=8000)
+    model.compile("adam", run_eagerly=True)
+    pcm = melody[None, : encoder.span(9)]
+    model.train_on_batch(pcm)
+    shapes, encode = [], gl.MDCT.encode
+
+    def counted(self, samples, padded=True):
+        shapes.append(tuple(samples.shape))
+        return encode(self, samples, padded)
+
+    monkeypatch.setattr(gl.MDCT, "encode", counted)
+    model.train_on_batch(pcm)
+    assert shapes == [pcm.shape]

@@ -139,6 +139,7 @@ class _Carried(keras.layers.Layer):
     def __init__(self, recurrent: keras.layers.RNN, index: int, memory: _Memory, use: Use):
         super().__init__(dtype=recurrent.dtype_policy)
         self.recurrent, self.index, self.memory, self.use = recurrent, index, memory, use
+        self.cell = recurrent.cell
         self.built = True
 
     def call(self, frames: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
@@ -146,7 +147,7 @@ class _Carried(keras.layers.Layer):
             raise ValueError(_cannot_carry(self.recurrent, "starts from a state that other layers give it", self.use))
         states = self.memory.states[self.index]
         if frames.shape[1] == 1:
-            output, self.memory.states[self.index] = self.recurrent.cell(frames[:, 0, :], states, training=False)
+            output, self.memory.states[self.index] = self.cell(frames[:, 0, :], states, training=False)
             return output[:, None, :]
         self.recurrent.return_state = True  # only here: the layer is the stack's own
         try:
@@ -184,6 +185,9 @@ class Twin:
             return layer
         self._cells.append(layer.cell)
         return _Carried(layer, len(self._cells) - 1, self._memory, self._use)
+
+    def refresh(self) -> None:
+        """Takes over what training has changed: nothing to do where the weights are shared."""
 
     def initial_states(self, batch_size: int) -> list[Any]:
         """Returns the states before the first frame, flat: what `step` takes and gives back."""

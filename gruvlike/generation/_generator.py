@@ -9,6 +9,7 @@ import numpy as np
 
 from gruvlike import _checks
 from gruvlike._twin import Twin, refuse_bidirectional
+from gruvlike.generation._half import HalfTwin
 from gruvlike.generation._histories import CarriedHistory, RepeatedHistory, check_causal
 from gruvlike.generation._loops import Loop, make_forward, make_loop
 
@@ -26,9 +27,15 @@ class Generator:
         normalizer: Scales frames; `None` there means that the network works on plain frames.
         sample_rate: In Hz.
         high_pass_hz: The high-pass filter that the music went through; seeds given as paths get the same.
+        dtype: `"bfloat16"` or `"float16"`: the matrices of LSTM, GRU and Dense layers are read in that type, as copies
+            made at the start of each song. States and sums stay float32. It halves what a GPU reads a step; on a CPU
+            it is slower (docs/speed.md has the figures, and what it does to the sound). `None`: as they are.
+        torch_compile: On torch: compile the step by `torch.compile`, in the first song of each number of clips. That
+            takes from half a minute to minutes, and needs a C++ compiler; where it fails, a warning says so and
+            the song goes on without. TensorFlow and JAX always compile.
 
     Attributes:
-        stack, encoder, normalizer, sample_rate, high_pass_hz: As given, or those of the model.
+        stack, encoder, normalizer, sample_rate, high_pass_hz, dtype, torch_compile: As given, or those of the model.
 
     Raises:
         ValueError: If parts are missing or do not fit, or the network reads the future.
@@ -49,6 +56,8 @@ class Generator:
     normalizer: Any
     sample_rate: int
     high_pass_hz: float | None
+    dtype: str | None
+    torch_compile: bool
 
     def __init__(
         self,
@@ -57,7 +66,11 @@ class Generator:
         normalizer: Any = None,
         sample_rate: int | None = None,
         high_pass_hz: float | None = None,
+        dtype: str | None = None,
+        torch_compile: bool = False,
     ):
+        self.dtype = None if dtype is None else _checks.choice("dtype", dtype, ("bfloat16", "float16"))
+        self.torch_compile = torch_compile
         given = {"encoder": encoder, "normalizer": normalizer, "sample_rate": sample_rate, "high_pass_hz": high_pass_hz}
         if isinstance(model, str | os.PathLike):
             from gruvlike.models import load
@@ -283,10 +296,16 @@ class Generator:
 
     def _history(self, history: Any, seeds: list[np.ndarray]) -> CarriedHistory | RepeatedHistory:
         if history == "carry":
-            self._twin = self._twin or Twin(self.stack)
+            self._twin = self._twin or (Twin(self.stack) if self.dtype is None else HalfTwin(self.stack, self.dtype))
+            self._twin.refresh()
             if len(seeds) not in self._loops:
-                self._loops[len(seeds)] = make_loop(self._twin, len(seeds), seeds[0].shape[-1])
+                self._loops[len(seeds)] = make_loop(self._twin, len(seeds), seeds[0].shape[-1], self.torch_compile)
             return CarriedHistory(self._loops[len(seeds)], seeds)
+        if self.dtype is not None:
+            raise ValueError(
+                'Weights in half precision are for `history="carry"`. '
+                f"Received: dtype={self.dtype!r}, history={history!r}. Use a Generator without `dtype`."
+            )
         if history != "full":
             if isinstance(history, str):
                 _checks.choice("history", history, ("carry", "full"))

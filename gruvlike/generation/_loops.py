@@ -5,6 +5,10 @@ the others read the step before, each clip by a count of its own. How many of ea
 song nor seeds of other lengths compile anything.
 """
 
+import os
+import shutil
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -126,8 +130,9 @@ class _TorchLoop(Loop):
     Without the Python of the layers around them they take a tenth of the time, and need no C++ compiler.
     """
 
-    def __init__(self, *args: Any):
+    def __init__(self, *args: Any, torch_compile: bool = False):
         super().__init__(*args)
+        self._torch_compile = torch_compile
         self._step: Any = None
 
     def _compiled(self, buffer, forced, steps, last, states):
@@ -144,6 +149,8 @@ class _TorchLoop(Loop):
                 self._step = make_fx(lambda weights, frame, states: self._graph(weights, frame, states))(
                     weights, last, states
                 )
+                if self._torch_compile:
+                    self._step = _compiled_by_torch(self._step, weights, last, states)
             for index in range(steps):
                 frame = last
                 if index < some_read:
@@ -160,8 +167,26 @@ class _TorchLoop(Loop):
         return output[:, 0, :].float(), states
 
 
-def make_loop(twin: Twin, batch_size: int, features: int) -> Loop:
-    """Returns the loop of the backend that Keras runs on."""
+def _compiled_by_torch(step: Callable[..., Any], *example: Any) -> Callable[..., Any]:
+    """Returns `step` compiled by `torch.compile`, which has run on `example`; or `step` as it is, with a warning."""
+    import torch
+
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    why = f"there is no C++ compiler {compiler!r} (the variable CXX names another)"
+    if shutil.which(compiler.split()[0]):
+        compiled = torch.compile(step, dynamic=False)
+        try:
+            compiled(*example)
+        except RuntimeError as error:  # what torch raises for all that goes wrong on the way
+            why = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        else:
+            return compiled
+    warnings.warn(f"The step of generation is not compiled, and slower for it: {why}.", RuntimeWarning, stacklevel=2)
+    return step
+
+
+def make_loop(twin: Twin, batch_size: int, features: int, torch_compile: bool = False) -> Loop:
+    """Returns the loop of the backend that Keras runs on. `torch_compile` is for torch alone."""
     loops = {"tensorflow": _TensorFlowLoop, "jax": _JaxLoop, "torch": _TorchLoop}
     backend = keras.backend.backend()
     if backend not in loops:
@@ -169,7 +194,8 @@ def make_loop(twin: Twin, batch_size: int, features: int) -> Loop:
             f"Generation runs on {', '.join(loops)}. Received: the Keras backend {backend!r}. "
             "Set KERAS_BACKEND before Keras is imported."
         )
-    return loops[backend](twin, batch_size, features)
+    options = {"torch_compile": torch_compile} if backend == "torch" else {}
+    return loops[backend](twin, batch_size, features, **options)
 
 
 def make_forward(stack: keras.Model, features: int) -> Callable[[np.ndarray], Any]:

@@ -1,7 +1,5 @@
 """The run folder: one training, from its first step to its last, over as many processes as it takes."""
 
-import csv
-import io
 import json
 import logging
 import math
@@ -18,15 +16,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from gruvlike import _checks, plots
-from gruvlike.callbacks import _checkpoint, _identity, _state
+from gruvlike import _checks
+from gruvlike.callbacks import _checkpoint, _identity, _records, _state
 from gruvlike.callbacks._guards import corpus_warnings
 
 logger = logging.getLogger(__name__)
 
 # Where saving or drawing takes c seconds, it is done again after 50 c at the earliest: two hundredths of the time.
 _RARITY = 50
-_BASELINES = {"mean": "predicting the mean", "repeat": "repeating the last frame", "linear": "linear prediction"}
 
 
 class RunFolder(keras.callbacks.Callback):
@@ -163,7 +160,7 @@ class RunFolder(keras.callbacks.Callback):
             self._baselines = self._judged_by()
         self._saved = (self._epoch, self._batch)
         self._write_config()
-        self._write_histories()
+        _records.write_histories(self.directory, self._rows)
 
     def _check_same(self, then: dict) -> None:
         now = json.loads(json.dumps(self._identity))
@@ -205,7 +202,7 @@ class RunFolder(keras.callbacks.Callback):
         if not hasattr(self._validation, "corpus"):
             return {}
         found = self._network.baselines(self._validation, self._windows)
-        words = ", ".join(f"{_BASELINES.get(name, name)} {loss:.3f}" for name, loss in found.items())
+        words = ", ".join(f"{_records.BASELINES.get(name, name)} {loss:.3f}" for name, loss in found.items())
         logger.info("Validation loss to beat: %s.", words)
         return found
 
@@ -282,15 +279,14 @@ class RunFolder(keras.callbacks.Callback):
         is_whole = self._done >= (self.params["steps"] or 0)
         stops = self._network.stop_training or epoch + 1 >= self._epochs
         rows = [*self._rows, row]
-        with open(self.directory / "history.jsonl", "a", encoding="utf-8") as file:
-            file.write(_json_line(row))
+        _records.add(self.directory, row)
         if is_whole and not self._failed():
             self._rows = rows
             if self._saves.is_time() or stops or self._interrupted:
                 self._save(epoch + 1, 0)
         if self._drawings.is_time() or stops or self._interrupted:
             with self._drawings.timed():
-                self._draw(rows)
+                _records.draw(self.directory, rows, self._baselines)
         if self._interrupted:
             raise KeyboardInterrupt(self._where())
 
@@ -329,27 +325,6 @@ class RunFolder(keras.callbacks.Callback):
         }
         with _checks.replacing(self.directory / "config.json") as temporary:
             temporary.write_text(json.dumps(config, indent=1, default=str) + "\n", encoding="utf-8")
-
-    def _write_histories(self) -> None:
-        """Brings the histories to where the checkpoint is: epochs after it are trained again."""
-        texts = {"history.jsonl": "".join(map(_json_line, self._rows)), "history.csv": _csv(self._rows)}
-        for name, text in texts.items():
-            path = self.directory / name
-            old = path.read_bytes() if path.exists() else None
-            if old is not None and self._rows and not old.startswith(text.encode()):
-                logger.warning("%r is not what this run wrote; it is written anew from the checkpoint.", str(path))
-            if old != text.encode() and (old is not None or text):
-                with _checks.replacing(path) as temporary:
-                    temporary.write_bytes(text.encode())
-
-    def _draw(self, rows: list[dict]) -> None:
-        columns = {name: [row.get(name, math.nan) for row in rows] for name in rows[-1]}
-        if not np.isfinite(columns.get("relative_loss", columns.get("loss", [math.nan]))).any():
-            return
-        baselines = {_BASELINES.get(name, name): loss for name, loss in self._baselines.items()}
-        axes = plots.learning_curves(columns, baselines)
-        with _checks.replacing(self.directory / "learning_curve.png") as temporary:
-            axes.figure.savefig(temporary)
 
 
 class _Joined(keras.callbacks.CallbackList):
@@ -421,21 +396,3 @@ def _check_folder(directory: Path) -> None:
             f"The run folder must be writable. Received: {str(directory)!r}: {os.strerror(error.errno or 0)}. "
             "Give another folder, or make room."
         ) from error
-
-
-def _json_line(row: dict) -> str:
-    """Strict JSON knows no NaN and no infinity: they become null."""
-    return json.dumps({name: value if math.isfinite(value) else None for name, value in row.items()}) + "\n"
-
-
-def _csv(rows: list[dict]) -> str:
-    """Returns what `keras.callbacks.CSVLogger` writes."""
-    if not rows:
-        return ""
-    names = sorted(name for name in rows[0] if name not in ("epoch", "seconds"))
-    names += [] if any(name.startswith("val_") for name in names) else [f"val_{name}" for name in names]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, ["epoch", *names], restval="NA", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -72,9 +72,13 @@ class Network(NamedTuple):
         Two a weight and frame forward, two for the gradient of the weight, two for that of the input; what reads the
         frames themselves needs none of the last.
         """
-        weights = [shape for shape in _shapes(self) if len(shape) == 2]
-        inner = sum(int(np.prod(shape)) for shape in weights)
-        return (6 * inner - 2 * int(np.prod(weights[0]))) * self.batch_size * self.steps / 1e9
+        first = int(np.prod(next(shape for shape in _shapes(self) if len(shape) == 2)))
+        return 3 * self.gflop_forward() - 2 * first * self.batch_size * self.steps / 1e9
+
+    def gflop_forward(self) -> float:
+        """That part of them that a prediction takes."""
+        weights = sum(int(np.prod(shape)) for shape in _shapes(self) if len(shape) == 2)
+        return 2 * weights * self.batch_size * self.steps / 1e9
 
     def parameters(self) -> int:
         """How many numbers the stack learns."""

@@ -305,6 +305,18 @@ def test_what_half_a_spectrum_can_gain_is_counted(bench):
     assert f"are {paper.parameters() / halved.parameters():.2f} times as many" in text
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the parts of a step are measured with TensorFlow")
+def test_parts(bench, tiny):
+    ((name, *times, forward, backward, peak),), _ = bench("parts").measure((tiny[1],), rounds=1, peak_size=64)
+    assert name == tiny[1].name
+    assert len(times) == 5
+    assert min(float(value) for value in (forward, backward, peak)) > 0
+    shapes = [w.shape for w in tiny[1].make_stack().get_weights() if len(w.shape) == 2]
+    inner, first = (2 * sum(map(np.prod, some)) * tiny[1].batch_size * tiny[1].steps for some in (shapes, shapes[:1]))
+    assert tiny[1].gflop_forward() == pytest.approx(inner / 1e9)
+    assert tiny[1].gflop() == pytest.approx((3 * inner - first) / 1e9)
+
+
 def test_choices(bench, tiny):
     choices = bench("choices")
     for name in [name for name in choices.CHOICES if "XLA" in name]:
@@ -418,42 +430,3 @@ def test_the_rivals_of_generation_predict_the_same(bench, tiny):
     step = generate.twin_step(generate.stateful_twin(stack))
     step_by_step = [step(frames[:, i : i + 1]) for i in range(3)]
     np.testing.assert_allclose(np.concatenate(step_by_step, 1), stack.predict(frames, verbose=0), atol=1e-5)
-
-
-def test_cudnn_is_not_taken_for_granted(bench, tiny):
-    if bench("_measure").accelerator() is None:
-        with pytest.raises(RuntimeError, match="cuDNN is not used"):
-            bench("gpu").evidence_of_cudnn(tiny[2])
-
-
-def test_without_an_accelerator_the_gpu_benchmark_says_so(bench, monkeypatch, caplog):
-    gpu = bench("gpu")
-    monkeypatch.setattr(gpu, "accelerator", lambda: None)
-    monkeypatch.setattr(sys, "argv", ["gpu.py"])
-    with caplog.at_level(logging.INFO):
-        assert gpu.main() == 0
-    assert "skipped, there is no accelerator" in caplog.text
-
-
-BARE = """
-import sys
-
-sys.modules.update(dict.fromkeys(["librosa", "soundfile", "soxr", "tqdm", "matplotlib", %s]))  # as if not installed
-sys.path.insert(0, sys.argv[1])
-import _networks, gpu
-
-network = _networks.LAPPED._replace(block_size=16, units=(4,), batch_size=2, steps=5)
-sizes = {"matrix": 32, "bytes": 4096, "steps": 2, "rounds": 1}
-rows = gpu.measure((network,), ("mixed_bfloat16",), sizes)
-sys.exit(len(rows) != 3)
-"""
-
-
-def test_the_gpu_benchmark_needs_keras_and_numpy_alone(tmp_path):
-    """From a folder that is not the checkout, here on the CPU: training and generation in mixed precision."""
-    import keras
-
-    scipy = "" if keras.backend.backend() == "jax" else '"scipy"'  # JAX brings it
-    command = [sys.executable, "-c", BARE % scipy, str(ROOT / "benchmarks")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

@@ -23,10 +23,16 @@ def parts(tmp_path_factory):
     return gl.Corpus.build(folder, folder / "music.h5", sample_rate=8000).split(validation=0.3)
 
 
-def make_model(units=8, block_size=50, random_seed=0):
+def make_model(units=8, block_size=50, random_seed=0, recurrent_dropout=0.0):
     encoder = gl.BlockDFT(block_size)
     normalizer = gl.GlobalScale().fit(gl.tune.compose(1, 8000), encoder)
     stack = gl.recurrent_stack(encoder.features, units=(units,), dropout=0.2, input_noise=0.1, random_seed=random_seed)
+    if recurrent_dropout:
+        keras.utils.set_random_seed(0)
+        recurrent = keras.layers.GRU(units, return_sequences=True, recurrent_dropout=recurrent_dropout, seed=2)
+        stack = keras.Sequential(
+            [keras.Input((None, encoder.features)), recurrent, keras.layers.Dense(encoder.features)]
+        )
     model = gl.AudioModel(encoder, normalizer, stack, 8000, scheduled_sampling=0.3, random_seed=1)
     model.compile("adam", metrics=["mae"])
     return model
@@ -118,6 +124,53 @@ def test_ctrl_c_within_an_epoch(parts, undisturbed, tmp_path):
     run = fit(parts, tmp_path, 4)
     assert same(run, undisturbed)
     assert run.history.history == undisturbed.history.history
+
+
+class Begun(keras.callbacks.Callback):
+    """Counts the epochs that have begun."""
+
+    count = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.count += 1
+
+    def get_state(self):
+        return {"count": self.count}
+
+    def set_state(self, state):
+        self.count = state["count"]
+
+
+def test_what_happens_at_the_beginning_of_an_epoch_happens_once(parts, tmp_path):
+    """A schedule of the learning rate, a callback that counts, dropout of what recurs."""
+
+    def train(directory, epochs=3, at=()):
+        begun = Begun()
+        schedule = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.5)
+        run = fit(parts, directory, epochs, [begun, schedule, *at], make_model(recurrent_dropout=0.3))
+        return run, begun.count
+
+    whole, count = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt, match="in epoch 2, after batch 2"):
+        train(tmp_path / "run", at=[At(BATCHES + 2, ctrl_c)])
+    run, counted = train(tmp_path / "run")
+    assert run.history.history["learning_rate"] == whole.history.history["learning_rate"]
+    assert same(run, whole)
+    assert counted == count == 3
+
+
+def test_the_best_weights_come_back(parts, tmp_path):
+    def train(directory, epochs):
+        worse = keras.callbacks.EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)
+        return fit(parts, directory, epochs, [worse])  # the best is what the first epoch made: the loss falls
+
+    whole = train(tmp_path / "whole", 3)
+    assert not same(fit(parts, tmp_path / "last", 3), whole)  # the control
+    train(tmp_path / "run", 2)
+    run = train(tmp_path / "run", 3)
+    assert all(np.array_equal(a, b) for a, b in zip(run.model.get_weights(), whole.model.get_weights(), strict=True))
+    again = train(tmp_path / "run", 3)  # nothing left to do
+    assert all(np.array_equal(a, b) for a, b in zip(again.model.get_weights(), whole.model.get_weights(), strict=True))
 
 
 @pytest.mark.slow

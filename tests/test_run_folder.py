@@ -13,7 +13,9 @@ import pytest
 
 import gruvlike as gl
 from gruvlike import _checks
-from gruvlike.callbacks import run_callbacks
+from gruvlike.callbacks import _run, run_callbacks
+
+pytestmark = pytest.mark.backends
 
 RATE = 8000
 
@@ -29,9 +31,10 @@ def make_model(units=4, block_size=50, optimizer="sgd"):
     encoder = gl.TimeBlocks(block_size)
     normalizer = gl.GlobalScale().fit(gl.tune.compose(1, RATE), encoder)
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Dense(units), keras.layers.Dense(encoder.features)]
+    start = keras.initializers.GlorotUniform(seed=5)
+    layers = [keras.layers.Dense(units, kernel_initializer=start), keras.layers.Dense(encoder.features)]
     stack = keras.Sequential([keras.Input((None, encoder.features)), *layers])
-    model = gl.AudioModel(encoder, normalizer, stack, RATE)
+    model = gl.AudioModel(encoder, normalizer, stack, RATE, random_seed=7)
     model.compile(optimizer, run_eagerly=True)  # for models this small, compiling takes longer than training
     return model
 
@@ -69,7 +72,7 @@ def test_what_is_in_the_folder(run):
     assert not [name for name in names if name.startswith(".")]
     config = json.loads((run / "config.json").read_text())
     assert config["versions"]["keras"] == keras.__version__
-    assert config["random_seed"] == 0
+    assert config["random_seed"] == {"windows": 0, "model": 7, "network": [5]}
     assert config["notes"] == {"why": "a test"}
     assert config["encoder"]["config"]["block_size"] == 50
     train, validation, test = (config["parts"][name][0] for name in ("train", "validation", "test"))
@@ -84,6 +87,76 @@ def test_what_is_in_the_folder(run):
 def test_without_validation_the_best_is_that_of_training(parts, tmp_path):
     fit(parts, tmp_path, validation=False)
     assert (tmp_path / "best.keras").exists()
+
+
+def test_a_share_of_the_arrays_is_validation_music(parts, tmp_path):
+    model = make_model()
+    pcm = parts[0].windows(model.encoder, steps=6, batch_size=50, shuffle=False)[0][0]
+    options = {"epochs": 2, "validation_split": 0.5, "verbose": 0}
+    callbacks = run_callbacks(tmp_path, preview_every=0, patience=5)
+    best = next(one for one in callbacks if isinstance(one, keras.callbacks.ModelCheckpoint))
+    history = model.fit(pcm, callbacks=callbacks, **options).history
+    assert best.best == min(history["val_loss"]) != min(history["loss"])
+    with pytest.raises(ValueError, match=r"validation.split was 0.5 and is 0.25"):
+        make_model().fit(
+            pcm, callbacks=run_callbacks(tmp_path, preview_every=0), **{**options, "validation_split": 0.25}
+        )
+
+
+class Reached(keras.callbacks.Callback):
+    """Spoils or mends the loss of validation after an epoch, so that it is known which is the best."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.losses = losses
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_loss"] = self.losses[epoch]
+
+
+class Stop(keras.callbacks.Callback):
+    """As `TimeLimit` does, after a batch of an epoch."""
+
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.at, self.epoch = (epoch, batch), None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            self.model.stop_training = True
+
+
+def weights(path):
+    return [np.array(w) for w in gl.load(path).get_weights()]
+
+
+def test_the_best_is_that_of_whole_epochs(parts, tmp_path):
+    """A part of an epoch seems better than all: going on, the best is that of a run without an interruption."""
+
+    def train(directory, losses, extra=()):
+        callbacks = [Reached(losses), *run_callbacks(directory, preview_every=0), *extra]
+        model = make_model()
+        sizes = {"steps": 6, "batch_size": 4}
+        held_out = parts[1].windows(model.encoder, **sizes, shuffle=False, offset=0)
+        model.fit(parts[0].windows(model.encoder, **sizes), validation_data=held_out, epochs=3, verbose=0,
+                  callbacks=callbacks)  # fmt: skip
+
+    losses = [0.5, 0.9, 0.7]
+    train(tmp_path / "whole", losses)
+    train(tmp_path / "run", [0.5, 0.1], [Stop(1, 1)])
+    train(tmp_path / "run", losses)
+    pairs = zip(weights(tmp_path / "run/best.keras"), weights(tmp_path / "whole/best.keras"), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+    train(tmp_path / "short", [0.1], [Stop(0, 1)])
+    begun = weights(tmp_path / "short/best.keras")  # better than none
+    train(tmp_path / "short", losses)
+    best = weights(tmp_path / "short/best.keras")
+    whole = weights(tmp_path / "whole/best.keras")
+    assert all(np.array_equal(a, b) for a, b in zip(best, whole, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(best, begun, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -122,6 +195,75 @@ def test_a_checkpoint_cut_short(parts, copied, caplog):
     assert "The newest checkpoint is damaged" in caplog.text
     assert "previous.keras" in caplog.text
     assert history.epoch == [0, 1]
+
+
+def test_a_good_previous_survives_a_damaged_newest(parts, copied):
+    """Whatever stops the run after its next save, there is a whole checkpoint left beside it."""
+    newest, previous = copied / "newest.keras", copied / "previous.keras"
+    good = previous.read_bytes()
+    newest.write_bytes(newest.read_bytes()[:-2000])
+    with pytest.raises(RuntimeError, match="lights"):
+        fit(parts, copied, 2, [Strike(epoch=1)])
+    assert previous.read_bytes() == good
+    fit(parts, copied, 2)
+    before = newest.read_bytes()
+    fit(parts, copied, 3)
+    assert previous.read_bytes() == before
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(parts, tmp_path, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, name=name, real=real: (calls.append((name, *args)), real(*args))[1])
+    fit(parts, tmp_path)
+    ends = [k for k, call in enumerate(calls) if call[0] == "replace" and str(call[2]).endswith("newest.keras")]
+    assert ends
+    assert all("fsync" in [name for name, *_ in calls[max(0, k - 2) : k]] for k in ends)
+
+
+def test_statistics_of_another_machine(parts, copied, caplog):
+    """Another processor sums in another order: the run goes on with its own. Those of other music are refused."""
+    caplog.set_level("INFO", "gruvlike")
+    kept = weights(copied / "newest.keras")
+    model = make_model()
+    statistic = model.normalizer.weights[0]
+    own = np.array(keras.ops.convert_to_numpy(statistic.value))
+    statistic.assign(own * (1 + 1e-6))
+    fit(parts, copied, 2, model=model)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), kept, strict=True))
+    model = make_model()
+    model.normalizer.weights[0].assign(own * 1.01)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"A run goes on with.*the normalizer's statistics are others"):
+        fit(parts, copied, 3, model=model)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+
+
+def test_long_epochs_are_all_saved(parts, tmp_path, monkeypatch):
+    """Only where epochs are short does saving wait for its share of the time."""
+    kept = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: kept.append(
+            ((tmp_path / "newest.keras").stat().st_mtime_ns, (tmp_path / "learning_curve.png").exists())
+        )
+    )
+    monkeypatch.setattr(_run, "_RARITY", 1e9)
+    fit(parts, tmp_path, 3, [look])
+    assert len({time for time, _ in kept}) == 1  # the control
+    kept.clear()
+    monkeypatch.setattr(_run, "_BRIEF", 0.0)
+    (tmp_path / "learning_curve.png").unlink()
+    fit(parts, tmp_path, 6, [look])
+    assert len({time for time, _ in kept}) == 3
+    assert [drawn for _, drawn in kept] == [False, True, True]
+
+
+def test_a_folder_that_was_moved(parts, copied, run):
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    fit(parts, copied, 3)
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert (copied / "best.keras").read_bytes() != before["best.keras"]
 
 
 def test_a_checkpoint_with_a_flipped_bit(parts, copied, caplog):
@@ -209,6 +351,16 @@ def test_a_full_disk(parts, copied, monkeypatch, caplog):
     assert fit(parts, copied, 3).epoch == [0, 1, 2]
 
 
+class Strike(keras.callbacks.Callback):
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise RuntimeError("the lights went out")
+
+
 def values(model):
     return [np.array(keras.ops.convert_to_numpy(v.value)) for v in [*model.weights, *model.optimizer.variables]]
 
@@ -246,6 +398,33 @@ def test_ctrl_c_twice(parts, tmp_path):
     assert "goes on" not in str(stop.value)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert fit(parts, tmp_path, 2, batch_size=4).epoch == [0, 1]
+
+
+@pytest.mark.parametrize("when", ["on_test_batch_end", "on_train_batch_end"])
+def test_ctrl_c_at_the_end_of_an_epoch_says_what_it_waits_for(parts, tmp_path, caplog, when):
+    caplog.set_level("INFO", "gruvlike")
+
+    batches = len(parts[0].windows(make_model().encoder, steps=6, batch_size=4))
+
+    def strike(batch, logs):
+        if when == "on_test_batch_end" or batch == batches - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="after epoch 1"):
+        fit(parts, tmp_path, 2, [keras.callbacks.LambdaCallback(**{when: strike})], batch_size=4)
+    assert "Stopping when this epoch is validated and saved. Ctrl-C again stops at once." in caplog.text
+
+
+def test_another_early_stopping_begins_anew(parts, tmp_path):
+    """A state goes back to the callback that watches the same."""
+    mine = {"monitor": "val_loss", "patience": 9, "mode": "min"}
+    fit(parts, tmp_path, 2, [keras.callbacks.EarlyStopping("loss", patience=9, mode="min"),
+                             first := keras.callbacks.EarlyStopping(**mine)])  # fmt: skip
+    second = keras.callbacks.EarlyStopping(**mine)
+    third = keras.callbacks.EarlyStopping("val_relative_loss", patience=9, mode="min")
+    fit(parts, tmp_path, 2, [third, second])
+    assert second.best == first.best
+    assert third.best is None
 
 
 def test_early_stopping_ends_a_run_for_good(parts, tmp_path, caplog):

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from gruvlike import _checks
-from gruvlike.callbacks._guards import NaNGuard, TimeLimit, corpus_warnings
+from gruvlike.callbacks._guards import BestModel, NaNGuard, TimeLimit, corpus_warnings
 from gruvlike.callbacks._previews import AudioPreview, FreeRunningLoss, has_tensorboard
 from gruvlike.callbacks._run import RunFolder
 
@@ -37,8 +37,8 @@ def run_callbacks(
     In the folder: `newest.keras` (after each epoch, each `save_minutes` within one, and where training stops) and
     `previous.keras`, the one before; `best.keras`, by `monitor`; `config.json` (settings, versions, which music is for
     training, validation and test); `history.csv` and `history.jsonl`; `learning_curve.png`; `previews/`; and `logs/`
-    where TensorBoard is installed. Where epochs take only seconds, `newest.keras` and the picture are not renewed after
-    each: either takes 2 % of the time at most.
+    where TensorBoard is installed. Where epochs take less than half a minute, `newest.keras` and the picture are not
+    renewed after each: either takes 2 % of the time at most.
 
     Callbacks of your own beside these keep their state over an interruption if they have `get_state()` (a dictionary
     of numbers, strings, lists and arrays) and `set_state(state)`; early stopping and the like of Keras do.
@@ -61,11 +61,10 @@ def run_callbacks(
 
     Example:
         >>> [type(callback).__name__ for callback in run_callbacks("runs/a", preview_every=0)][:3]
-        ['NaNGuard', 'ModelCheckpoint', 'CSVLogger']
+        ['NaNGuard', 'BestModel', 'CSVLogger']
     """
     directory = Path(directory)
-    best = keras.callbacks.ModelCheckpoint(directory / "best.keras", monitor=monitor, mode="min", save_best_only=True)
-    best.of_run = True
+    best = BestModel(directory / "best.keras", monitor)
     callbacks = [NaNGuard(), best, keras.callbacks.CSVLogger(directory / "history.csv", append=True)]
     if _checks.positive_int("preview_every", preview_every, minimum=0):
         board = directory / "logs"

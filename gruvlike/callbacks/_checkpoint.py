@@ -34,8 +34,13 @@ class Checkpoint(NamedTuple):
     checksum: int
 
 
-def write(path: Path, previous: Path, model: keras.Model, progress: dict, states: list[tuple[str, dict]]) -> None:
-    """Writes a checkpoint; what stood under `path` becomes `previous`. Whole files take the names, or none."""
+def write(
+    path: Path, previous: Path | None, model: keras.Model, progress: dict, states: list[tuple[str, dict]]
+) -> None:
+    """Writes a checkpoint; what stood under `path` becomes `previous`, unless that is `None`.
+
+    Whole files take the names, or none; what has a name is on the disk, also when the power goes.
+    """
     arrays = _state.arrays_of(_state.unsaved_variables(model))
     about = {
         "version": _VERSION,
@@ -50,7 +55,9 @@ def write(path: Path, previous: Path, model: keras.Model, progress: dict, states
             np.savez(buffer, *arrays)
             archive.writestr("training.npz", buffer.getvalue())
             archive.writestr("training.json", json.dumps(about))
-        if path.exists():
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        if previous is not None and path.exists():
             os.replace(path, previous)
 
 
@@ -99,8 +106,30 @@ def restore(checkpoint: Checkpoint, model: keras.Model) -> None:
     """Puts all variables of `model`, its optimizer and its random generators back to where they were.
 
     Raises:
-        ValueError: If any bit of them is not what was saved.
+        ValueError: If any bit of them is not what was saved, or the normalizer was fitted to other music. The model is
+            then as it was.
     """
+    variables = _state.variables(model)
+    before, statistics = _state.arrays_of(variables), model.normalizer.get_weights()
+    try:
+        _load(checkpoint, model)
+        if not all(map(_close, statistics, model.normalizer.get_weights())):
+            raise ValueError(
+                "A run goes on with the corpus, the encoder and the network that it began with. "
+                f"Received: {str(checkpoint.path.parent)!r}, where the normalizer's statistics are others. "
+                "Fit it to the same music, or use another folder for another run."
+            )
+    except ValueError:
+        _state.assign(variables, before)
+        raise
+
+
+def _close(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether statistics agree to what another processor, which sums in another order, may make of the same music."""
+    return np.allclose(one, other, rtol=1e-4, atol=1e-5 * float(np.abs(other).max(initial=0)))
+
+
+def _load(checkpoint: Checkpoint, model: keras.Model) -> None:
     model.load_weights(checkpoint.path)
     _state.assign(_state.unsaved_variables(model), checkpoint.unsaved)
     if _state.checksum(_state.variables(model)) != checkpoint.checksum:

@@ -24,10 +24,7 @@ def identity(model: Any, windows: Any, validation: Any) -> dict[str, Any]:
         "corpus": _music(windows),
         "validation": _music(validation),
         "encoder": config.pop("encoder"),
-        "normalizer": {
-            **config.pop("normalizer"),
-            "statistics": _digest(*map(np.asarray, model.normalizer.get_weights())),
-        },
+        "normalizer": config.pop("normalizer"),  # its statistics are compared where they are loaded, to some digits
         "network": config.pop("stack"),
         "model": config,
         "windows": _settings(windows),
@@ -36,6 +33,23 @@ def identity(model: Any, windows: Any, validation: Any) -> dict[str, Any]:
         "optimizer": keras.saving.serialize_keras_object(model.optimizer),
     }
     return json.loads(json.dumps(_plain(found), default=str))
+
+
+def random_seeds(model: Any, windows: Any) -> dict[str, Any]:
+    """Returns the integers that decide what is random, as far as they were given: `None` or nothing if not."""
+    found = {"windows": getattr(windows, "random_seed", None), "model": model.random_seed}
+    return {**found, "network": sorted(set(_seeds(_plain(keras.saving.serialize_keras_object(model.stack)))))}
+
+
+def _seeds(value: Any, name: str = "") -> Iterator[int]:
+    if isinstance(value, dict):
+        for inner, one in value.items():
+            yield from _seeds(one, inner)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _seeds(one)
+    elif name == "seed" and isinstance(value, int):
+        yield value
 
 
 def parts(**corpora: Any) -> dict[str, list[dict]]:

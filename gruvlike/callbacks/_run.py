@@ -18,12 +18,13 @@ import numpy as np
 
 from gruvlike import _checks
 from gruvlike.callbacks import _checkpoint, _identity, _records, _state
-from gruvlike.callbacks._guards import corpus_warnings
+from gruvlike.callbacks._guards import NaNGuard, corpus_warnings
 
 logger = logging.getLogger(__name__)
 
 # Where saving or drawing takes c seconds, it is done again after 50 c at the earliest: two hundredths of the time.
 _RARITY = 50
+_BRIEF = 30.0  # seconds; after a longer epoch it is always done
 
 
 class RunFolder(keras.callbacks.Callback):
@@ -54,6 +55,7 @@ class RunFolder(keras.callbacks.Callback):
         # What is written down has been decided by then; what is saved has been written down.
         self._callbacks = sorted(keras.tree.flatten(kwargs.pop("callbacks")), key=self._turn)
         self._network, self._windows, self._validation = model, x, kwargs.get("validation_data")
+        self._split = kwargs.get("validation_split")
         self._epochs = kwargs.pop("epochs", 1)
         self._watch_training_if_there_is_nothing_else()
         self._open()
@@ -98,7 +100,7 @@ class RunFolder(keras.callbacks.Callback):
         return 2 if callback is self else int(writes)
 
     def _watch_training_if_there_is_nothing_else(self) -> None:
-        if self._validation is None:
+        if self._validation is None and not self._split:
             for callback in self._callbacks:
                 if getattr(callback, "of_run", False) and callback.monitor.startswith("val_"):
                     callback.monitor = callback.monitor.removeprefix("val_")
@@ -126,7 +128,7 @@ class RunFolder(keras.callbacks.Callback):
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
         """The first Ctrl-C ends the batch at hand and saves; the second stops at once. Neither damages a file."""
-        self._interrupted = False
+        self._interrupted, self._begun = False, 0
         main = threading.current_thread() is threading.main_thread()
         if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             yield
@@ -135,7 +137,9 @@ class RunFolder(keras.callbacks.Callback):
         def finish_batch(*_: Any) -> None:
             self._interrupted = True
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            logger.info("Stopping after this batch. Ctrl-C again stops at once.")
+            is_last = self._network.stop_training or self._begun >= (self.params["steps"] or math.inf)
+            when = "when this epoch is validated and saved" if is_last else "after this batch"
+            logger.info("Stopping %s. Ctrl-C again stops at once.", when)
 
         signal.signal(signal.SIGINT, finish_batch)
         try:
@@ -148,7 +152,11 @@ class RunFolder(keras.callbacks.Callback):
     def _open(self) -> None:
         model = self._network
         self._identity = _identity.identity(model, self._windows, self._validation)
+        if self._split:
+            self._identity["validation"] = {"split": self._split}
         self._checkpoint = _checkpoint.read(self.newest, self.previous)
+        # A damaged file must not take the place of the whole one.
+        self._newest_is_whole = not self._checkpoint or self._checkpoint.path == self.newest
         self._rows: list[dict] = []
         self._epoch = self._batch = 0
         if self._checkpoint:
@@ -229,7 +237,7 @@ class RunFolder(keras.callbacks.Callback):
         else:
             self._save(self._epoch, 0)
         self._saves.last = time.monotonic()
-        self._first = True
+        self._first, self._rate = True, self._learning_rate()
 
     def _fill_history(self) -> None:
         for row in self._rows:
@@ -237,13 +245,21 @@ class RunFolder(keras.callbacks.Callback):
                 if name not in ("epoch", "seconds"):
                     self._network.history.history.setdefault(name, []).append(value)
 
+    def _learning_rate(self) -> float | None:
+        """The rate, if callbacks can set it: the optimizer has no schedule of its own."""
+        is_number = isinstance(self._identity["optimizer"]["config"].get("learning_rate"), float)
+        return float(self.model.optimizer.learning_rate) if is_number else None
+
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Takes up the averages of an epoch that was interrupted."""
+        """Takes up an epoch that was interrupted, with its averages; it does not begin twice."""
         if self._first and self._checkpoint:
             self._network.history.epoch[:0] = [row["epoch"] for row in self._rows]
             if self._batch:
                 self._restore_metrics(dict(self._checkpoint.states).get("metrics", {}))
-        self._done = self._batch if self._first else 0
+                _state.to_callbacks(self._callbacks, self._checkpoint.states)
+                if self._rate is not None:
+                    self.model.optimizer.learning_rate = self._rate
+        self._done = self._begun = self._batch if self._first else 0
         self._epoch, self._first = epoch, False
         if hasattr(self._validation, "epoch"):
             self._validation.epoch = epoch
@@ -252,11 +268,18 @@ class RunFolder(keras.callbacks.Callback):
     def _restore_metrics(self, saved: dict[str, np.ndarray]) -> None:
         model = self.model
         if len(model.metrics_variables) < len(saved):  # those given to `compile` are made by the first batch
+            random = _state.unsaved_variables(model)  # dropout of what recurs draws numbers in a test, too
+            before = _state.arrays_of(random)
             model.test_on_batch(self._windows[0][0])
             model.reset_metrics()
+            _state.assign(random, before)
         for variable in model.metrics_variables:
             if variable.path in saved:
                 variable.assign(saved[variable.path])
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """Counts, for whoever presses Ctrl-C."""
+        self._begun = batch + 1
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Saves within an epoch: when training stops there, and every `save_minutes`."""
@@ -277,14 +300,15 @@ class RunFolder(keras.callbacks.Callback):
         row = {"epoch": epoch, "seconds": round(time.monotonic() - self._epoch_began, 3)}
         row |= {name: float(value) for name, value in (logs or {}).items()}
         is_whole = self._done >= (self.params["steps"] or 0)
-        stops = self._network.stop_training or epoch + 1 >= self._epochs
+        stops = self._network.stop_training or epoch + 1 >= self._epochs or self._interrupted
+        is_due = stops or row["seconds"] >= _BRIEF
         rows = [*self._rows, row]
         _records.add(self.directory, row)
         if is_whole and not self._failed():
             self._rows = rows
-            if self._saves.is_time() or stops or self._interrupted:
+            if is_due or self._saves.is_time():
                 self._save(epoch + 1, 0)
-        if self._drawings.is_time() or stops or self._interrupted:
+        if is_due or self._drawings.is_time():
             with self._drawings.timed():
                 _records.draw(self.directory, rows, self._baselines)
         if self._interrupted:
@@ -293,6 +317,9 @@ class RunFolder(keras.callbacks.Callback):
     # --- files --------------------------------------------------------------------------------------------------------
 
     def _failed(self) -> bool:
+        for callback in self._callbacks:
+            if isinstance(callback, NaNGuard):
+                callback.look()
         return any(getattr(callback, "reason", None) for callback in self._callbacks)
 
     def _save(self, epoch: int, batch: int) -> None:
@@ -308,8 +335,9 @@ class RunFolder(keras.callbacks.Callback):
         with self._saves.timed():
             variables = self.model.metrics_variables
             metrics = dict(zip([v.path for v in variables], _state.arrays_of(variables), strict=True))
-            _checkpoint.write(self.newest, self.previous, self.model, progress, [*states, ("metrics", metrics)])
-        self._saved = (epoch, batch)
+            previous = self.previous if self._newest_is_whole else None
+            _checkpoint.write(self.newest, previous, self.model, progress, [*states, ("metrics", metrics)])
+        self._saved, self._newest_is_whole = (epoch, batch), True
 
     def _write_config(self) -> None:
         corpora = {"train": self._windows, "validation": self._validation}
@@ -317,7 +345,7 @@ class RunFolder(keras.callbacks.Callback):
         config = {
             "what": "a run of gruvlike",
             "versions": _identity.versions(),
-            "random_seed": getattr(self._windows, "random_seed", None),
+            "random_seed": _identity.random_seeds(self._network, self._windows),
             "baselines": self._baselines,
             "notes": self.notes,
             "parts": _identity.parts(**corpora, test=self.test),

@@ -62,25 +62,32 @@ def checksum(found: Iterable[Any]) -> int:
 
 
 def of_callbacks(callbacks: Iterable[keras.callbacks.Callback]) -> list[tuple[str, dict]]:
-    """Returns (class name, state) of those that have a state: stock ones, and any that has `get_state`."""
+    """Returns (name, state) of those that have a state: stock ones, and any that has `get_state`."""
     found = []
     for callback in callbacks:
         if hasattr(callback, "get_state"):
-            found.append((type(callback).__name__, callback.get_state()))
+            found.append((_name(callback), callback.get_state()))
         elif isinstance(callback, _DECIDING):
-            given = set(inspect.signature(type(callback).__init__).parameters) | {"_model", "model", "_params"}
+            given = {name for base in type(callback).__mro__ for name in inspect.signature(base.__init__).parameters}
+            given |= {"_model", "model", "_params"}
             state = {name: value for name, value in vars(callback).items() if name not in given and _is_plain(value)}
-            found.append((type(callback).__name__, state))
+            found.append((_name(callback), state))
     return found
 
 
+def _name(callback: keras.callbacks.Callback) -> str:
+    """What a state belongs to: a class, what it watches, and whether the run has it or the user."""
+    watches = f" of {callback.monitor}" if hasattr(callback, "monitor") else ""
+    return f"{type(callback).__name__}{watches}{' (run)' if getattr(callback, 'of_run', False) else ''}"
+
+
 def to_callbacks(callbacks: Iterable[keras.callbacks.Callback], states: Iterable[tuple[str, dict]]) -> None:
-    """Gives back what `of_callbacks` took; the first of a class gets the first state of that class."""
+    """Gives back what `of_callbacks` took; the first of a name gets the first state of that name."""
     left = list(states)
     for callback in callbacks:
         if not (hasattr(callback, "set_state") or isinstance(callback, _DECIDING)):
             continue
-        own = next((one for one in left if one[0] == type(callback).__name__), None)
+        own = next((one for one in left if one[0] == _name(callback)), None)
         if own is None:
             continue
         left.remove(own)

@@ -8,6 +8,7 @@ import keras
 
 from gruvlike._console import say
 from gruvlike.callbacks import TimeLimit
+from gruvlike.callbacks._summary import free_running
 
 _EPOCHS = 1_000_000  # more than any clock allows
 
@@ -92,18 +93,24 @@ class _Newest(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """One line an epoch, but at most one in five seconds: the losses over that of predicting the mean, and the time."""
+    """One line an epoch, but at most one in five seconds: the losses over that of predicting the mean, and the time.
+
+    The free-running loss, at the frame closest to the tenth, stands beside them from when it was first measured.
+    """
 
     def __init__(self, minutes: float | None):
         super().__init__()
         self.of = f" of {60 * minutes:.0f}" if minutes else ""
         self._start = self._next = time.monotonic()
-        self._unsaid = ""
+        self._unsaid = self._free_running = ""
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         names = {"training": "relative_loss", "validation": "val_relative_loss"}
         losses = "  ".join(f"{word} loss {logs[name]:.3f}" for word, name in names.items() if name in logs)
-        self._unsaid = f"epoch {epoch + 1:4d}  {time.monotonic() - self._start:4.0f}{self.of} s  {losses}"
+        if measured := free_running(logs):
+            self._free_running = "  free-running loss {:.3f} at frame {} (epoch {})".format(*measured, epoch + 1)
+        said = f"epoch {epoch + 1:4d}  {time.monotonic() - self._start:4.0f}{self.of} s  {losses}"
+        self._unsaid = said + self._free_running
         if time.monotonic() >= self._next:
             self._say()
 

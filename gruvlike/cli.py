@@ -4,6 +4,7 @@ A user's error ends with exit code 2 and one line, Ctrl-C with 130. Keras is imp
 """
 
 import argparse
+import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,7 @@ def _train(options: argparse.Namespace) -> None:
     import keras
 
     from gruvlike import _training, callbacks
+    from gruvlike.callbacks import _summary
 
     keras.utils.set_random_seed(options.random_seed)
     train, validation, test = _split(corpus, options.validation, options.test)
@@ -82,6 +84,8 @@ def _train(options: argparse.Namespace) -> None:
     for guard in watching:
         if getattr(guard, "reason", None):
             raise ValueError(guard.reason)
+    if summary := _summary.write_summary(directory):
+        say(summary)
     say(f"model: {_model_file(directory)}")
 
 
@@ -174,7 +178,18 @@ def _info(options: argparse.Namespace) -> None:
     for name, value in [("file", path), ("bytes", f"{path.stat().st_size:,}"), *rows]:
         say(f"{name:<16}{value}")
     if corpus is not None:
-        say(str(gl.models.describe(model, corpus, steps=options.steps, batch_size=options.batch_size)))
+        steps, batch_size = _sizes(options, path.with_name("config.json"), model.encoder)
+        say(f"{'windows':<16}{steps} steps, {batch_size} in a batch")
+        say(str(gl.models.describe(model, corpus, steps=steps, batch_size=batch_size)))
+
+
+def _sizes(options: argparse.Namespace, config: Path, encoder: Any) -> tuple[int, int]:
+    """Returns steps and batch size as asked for, else as the run of the model has them, else the usual ones."""
+    windows = json.loads(config.read_text("utf-8")).get("windows", {}) if config.exists() else {}
+    steps = (windows["span"] - encoder.lap) // encoder.hop - 1 if "span" in windows else 40
+    batch_size = windows.get("batch_size", 32)
+    given = options.steps, options.batch_size
+    return tuple(usual if value is None else value for value, usual in zip(given, (steps, batch_size), strict=True))
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -383,8 +398,10 @@ def _add_info(commands: Any) -> None:
     parser = _command(commands, _info, "say what a corpus or a model holds", "info runs/a")
     parser.add_argument("file", help="corpus, model or run")
     parser.add_argument("--corpus", help="say what training the model on this corpus takes, and how large it should be")
-    parser.add_argument("--steps", type=int, default=40, metavar="T", help="frames in a window, with --corpus")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="B", help="windows in a step, with --corpus")
+    parser.add_argument("--steps", type=int, metavar="T", help="frames in a window, with --corpus (default: the run's)")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="B", help="windows in a step, with --corpus (default: the run's)"
+    )
 
 
 def _add_doctor(commands: Any) -> None:

@@ -1,10 +1,12 @@
 """The command line: what it says, what it writes, and how it fails."""
 
+import json
+
 import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike import _console, cli
+from gruvlike import _console, _training, cli
 
 TRAIN = ["--block-size", "100", "--units", "8", "--steps", "5", "--validation", "0.3", "--preview-every", "0"]
 
@@ -72,10 +74,69 @@ def test_measure_prints_a_table(work, tmp_path, capsys):
 
 
 def test_info_of_a_model_on_a_corpus(work, capsys):
-    words = ["info", f"{work}/run", "--corpus", f"{work}/music.h5", "--steps", "5", "--batch-size", "4"]
-    assert cli.main(words) == 0
-    assert "windows" in capsys.readouterr().out
+    words = ["info", f"{work}/run", "--corpus", f"{work}/music.h5"]
+    said = {}
+    for name, more in (("of the run", []), ("asked for", ["--steps", "7", "--batch-size", "4"])):
+        assert cli.main([*words, *more]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        said[name] = {line[:22].strip(): line[22:].strip() for line in lines} | {"sizes": lines[10]}
+    model, corpus = gl.load(work / "run/best.keras"), gl.Corpus(work / "music.h5")
+    for name, (steps, size) in (("of the run", (5, 5)), ("asked for", (7, 4))):
+        rows = said[name]
+        assert rows["sizes"].split(maxsplit=1) == ["windows", f"{steps} steps, {size} in a batch"]
+        assert rows["parameters"] == f"{model.stack.count_params():,}"
+        assert rows["windows an epoch"] == f"{corpus.windows(model.encoder, steps=steps).count:,}"
+        assert rows["context"] == f"{steps * 100 / 8000:.1f} s"
+        assert "free (estimate)" in rows["memory in training"]
     fails(capsys, ["info", work / "music.h5", "--corpus", work / "music.h5"], "goes with a model")
+
+
+def test_a_summary_stands_at_the_end_and_in_the_folder(work, capsys):
+    """Here of the same run again: it is that of the whole run."""
+    assert cli.main(["train", f"{work}/music.h5", f"{work}/run", *TRAIN, "--epochs", "2"]) == 0
+    out = capsys.readouterr().out
+    text = (work / "run/summary.txt").read_text()
+    assert out.endswith(f"{text}model: {work}/run/best.keras\n")
+    rows = [json.loads(line) for line in (work / "run/history.jsonl").read_text().splitlines()]
+    baselines = json.loads((work / "run/config.json").read_text())["baselines"]
+    best = min(rows, key=lambda row: row["val_loss"])
+    assert f"validation loss {best['val_relative_loss']:.3f} after epoch {best['epoch'] + 1} (1 = " in text
+    assert f"predicting the mean 1.000, repeating the last frame {baselines['repeat']:.3f}, linear" in text
+
+
+def test_music_is_set_aside_for_a_test(work, capsys):
+    assert cli.main(["train", f"{work}/music.h5", f"{work}/tested", *TRAIN, "--test", "0.2", "--epochs", "1"]) == 0
+    parts = json.loads((work / "tested/config.json").read_text())["parts"]
+    for one in range(2):
+        train, held_out, test = (parts[name][one] for name in ("train", "validation", "test"))
+        assert train["stop"] <= held_out["start"] < held_out["stop"] <= test["start"] < test["stop"]
+        assert test["stop"] - test["start"] == pytest.approx(0.2 * 32_000, rel=0.2)
+    words = ["train", work / "music.h5", work / "x", *TRAIN, "--validation", "0", "--test", "0.2"]
+    fails(capsys, words, "needs music for validation")
+
+
+def test_too_little_is_held_out(work, capsys):
+    words = ["train", work / "music.h5", work / "x", *TRAIN, "--validation", "0.01"]
+    fails(capsys, words, "held out for validation is too short. No window of steps=5 fits", "Or hold out more.")
+    assert not (work / "x").exists()
+
+
+def test_a_loss_that_is_no_number_ends_with_2(work, capsys):
+    words = ["train", work / "music.h5", work / "broken", *TRAIN, "--optimizer", "sgd", "--learning-rate", "1e38"]
+    fails(capsys, [*words, "--epochs", "3"], "The loss became ", " in epoch 1, batch ")
+    assert all(np.isfinite(w).all() for w in gl.load(work / "broken/newest.keras").get_weights())
+
+
+def test_progress_tells_the_free_running_loss(capsys):
+    progress = _training.Progress(None)
+    losses = {"relative_loss": 0.5, "val_relative_loss": 0.6}
+    for epoch, loss in enumerate((np.nan, 1.25, np.nan)):
+        progress._next = 0
+        progress.on_epoch_end(epoch, losses | {"val_free_running_1": 0.1, "val_free_running_10": loss})
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.endswith("training loss 0.500  validation loss 0.600")
+    assert all(line.endswith("loss 0.600  free-running loss 1.250 at frame 10 (epoch 2)") for line in others)
+    assert len(others) == 2
 
 
 def test_the_papers_network_is_the_default():

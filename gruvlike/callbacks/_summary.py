@@ -1,0 +1,70 @@
+"""What came of a run, in a few lines: its best epoch, what that had to beat, and how the model goes on by itself."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gruvlike import _checks
+from gruvlike.callbacks._records import BASELINES
+
+
+def write_summary(directory: Path) -> str:
+    """Writes `summary.txt` from the history and the settings of a run, and returns its text; "" before an epoch."""
+    text = _summary(_rows(directory / "history.jsonl"), _baselines(directory / "config.json"))
+    if text:
+        with _checks.replacing(directory / "summary.txt") as temporary:
+            temporary.write_text(f"{text}\n", encoding="utf-8")
+    return text
+
+
+def free_running(row: Mapping[str, Any]) -> tuple[float, int] | None:
+    """Returns the free-running loss that an epoch has closest to ten frames after the music, and that horizon."""
+    prefix = "val_free_running_"
+    horizons = [int(name.removeprefix(prefix)) for name in row if name.startswith(prefix)]
+    horizon = min(horizons, key=lambda one: abs(one - 10), default=0)
+    loss = row.get(f"{prefix}{horizon}")
+    return None if loss is None or not math.isfinite(loss) else (loss, horizon)
+
+
+def _summary(rows: list[dict], baselines: dict[str, float]) -> str:
+    judged = [row for row in rows if row.get("val_relative_loss") is not None]
+    name, words = ("val_relative_loss", "validation loss") if judged else ("relative_loss", "training loss")
+    found = [row for row in rows if row.get(name) is not None]
+    if not found:
+        return ""
+    best = min(found, key=lambda row: row[name])
+    minutes = sum(row["seconds"] for row in rows) / 60
+    lines = [
+        ("epochs", f"{rows[-1]['epoch'] + 1}, {minutes:.1f} min"),
+        ("best", f"{words} {best[name]:.3f} after epoch {best['epoch'] + 1} (1 = predicting the mean)"),
+        ("last", f"{words} {found[-1][name]:.3f} after epoch {found[-1]['epoch'] + 1}"),
+    ]
+    if baselines:
+        lines.append(("to beat", ", ".join(f"{BASELINES.get(one, one)} {loss:.3f}" for one, loss in baselines.items())))
+        above = [BASELINES.get(one, one) for one, loss in baselines.items() if best[name] >= loss]
+        lines.append(("beaten", f"not {', not '.join(above)}" if above else "all of them"))
+    for row in reversed(rows):
+        if measured := free_running(row):
+            loss, horizon = measured
+            energy = row.get(f"val_free_energy_{horizon}") or 0
+            heard = f"loss {loss:.3f} and {energy:.2f} of the energy, {horizon} frames after the music"
+            lines.append(("free-running", f"{heard}, after epoch {row['epoch'] + 1}"))
+            break
+    return "\n".join(f"{head:<16}{line}" for head, line in lines)
+
+
+def _rows(path: Path) -> list[dict]:
+    """The epochs of a history; a line that was cut short is none."""
+    rows = []
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def _baselines(path: Path) -> dict[str, float]:
+    return json.loads(path.read_text("utf-8")).get("baselines", {}) if path.exists() else {}

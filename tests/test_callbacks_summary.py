@@ -1,0 +1,47 @@
+"""The summary of a run, from its history and its settings."""
+
+import json
+
+import pytest
+
+from gruvlike.callbacks._summary import write_summary
+
+
+def written(folder, rows, baselines=None):
+    lines = [json.dumps({"epoch": epoch, "seconds": 30.0} | row) for epoch, row in enumerate(rows)]
+    (folder / "history.jsonl").write_text("\n".join([*lines, '{"epoch": 9, "los']))  # a kill while that was written
+    (folder / "config.json").write_text(json.dumps({"baselines": baselines or {}}))
+    text = write_summary(folder)
+    assert (folder / "summary.txt").read_text() == text + "\n"
+    return {line[:16].strip(): line[16:] for line in text.splitlines()}
+
+
+def test_a_run_with_all_that_can_be_told(tmp_path):
+    free = ({}, {"val_free_running_5": 1.5, "val_free_energy_5": 0.25}, {"val_free_running_5": None})
+    losses = zip((0.9, 0.4, 0.6), free, strict=True)
+    rows = [{"relative_loss": 0.1, "val_relative_loss": loss} | more for loss, more in losses]
+    assert written(tmp_path, rows, {"mean": 1.0, "repeat": 0.8, "linear": 0.3}) == {
+        "epochs": "3, 1.5 min",
+        "best": "validation loss 0.400 after epoch 2 (1 = predicting the mean)",
+        "last": "validation loss 0.600 after epoch 3",
+        "to beat": "predicting the mean 1.000, repeating the last frame 0.800, linear prediction 0.300",
+        "beaten": "not linear prediction",
+        "free-running": "loss 1.500 and 0.25 of the energy, 5 frames after the music, after epoch 2",
+    }
+
+
+def test_a_network_that_is_better_than_all(tmp_path):
+    assert written(tmp_path, [{"val_relative_loss": 0.2}], {"mean": 1.0, "linear": 0.3})["beaten"] == "all of them"
+
+
+def test_without_validation(tmp_path):
+    said = written(tmp_path, [{"relative_loss": 0.7}, {"relative_loss": 0.5}])
+    assert list(said) == ["epochs", "best", "last"]
+    assert said["best"].startswith("training loss 0.500 after epoch 2")
+
+
+@pytest.mark.parametrize("rows", [[], [{"relative_loss": None}]])
+def test_nothing_to_tell(tmp_path, rows):
+    (tmp_path / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert write_summary(tmp_path) == ""
+    assert list(tmp_path.iterdir()) == [tmp_path / "history.jsonl"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -219,8 +220,8 @@ def test_what_is_prepared_is_all_of_the_music(bench, tmp_path):
 def test_windows(bench, tiny):
     rows, _ = bench("windows").measure(tiny[2], hours=1, steps=2, rounds=1, batches=4)
     check(rows)
-    consumer = rows[-1]
-    assert consumer.ours >= consumer.limit
+    for consumer in rows[-2:]:
+        assert consumer.ours >= consumer.limit
 
 
 def test_no_round_reads_what_another_has_read(bench):
@@ -232,8 +233,6 @@ def test_no_round_reads_what_another_has_read(bench):
 
 
 def test_each_epoch_of_fresh_windows_goes_on(bench):
-    import keras
-
     asked = []
 
     class Ten(list):
@@ -346,8 +345,6 @@ def test_all_choices_train_the_same_network(bench, tiny):
 
 def test_rivals_get_what_a_model_makes_of_its_sound(bench, tiny):
     """Plain Keras, PyTorch: their frames are those of ours, normalized."""
-    import keras
-
     model, network = tiny[1].make_model(), tiny[1]
     _, target = model(keras.ops.convert_to_tensor(network.pcm()))
     frames = network.frames()

@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import random
+import re
 import shutil
 import signal
 import statistics
@@ -40,6 +41,7 @@ from gruvlike import _checks
 
 PAGE = "training.md"
 RATE = 16_000
+EPOCH = r"^epoch +\d"  # a line of progress
 HORIZONS = (1, 2, 5, 10, 40)
 OPTIONS = {
     "none": ({}, {}),
@@ -90,7 +92,7 @@ def _kill(words: list[str], kills: int, seconds: float) -> list[tuple]:
     dice, rows, since = random.Random(0), [], "the beginning"
     for number in range(1, kills + 1):
         starts, moment = number % 5 == 0, dice.uniform(0, seconds)
-        process = _start(words, "parameters" if starts else "epoch ")
+        process = _start(words, "parameters" if starts else EPOCH)
         time.sleep(moment)
         process.send_signal(signal.SIGKILL)  # does nothing to a process that has ended
         process.communicate()
@@ -113,9 +115,9 @@ def _start(words: list[str], until: str = "parameters") -> subprocess.Popen:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
     for line in process.stdout:
-        if until in line:
+        if re.search(until, line):
             return process
-    raise SystemExit(f"`gruvlike train` ended before it said {until!r}: see {messages.name}")
+    raise SystemExit(f"`gruvlike train` ended before a line had {until!r}: see {messages.name}")
 
 
 def _about(run: Path) -> dict:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -31,6 +32,7 @@ def corpus(tmp_path_factory):
 
 
 ENDLESS = 1_000_000  # epochs
+EPOCH = r"^epoch +\d"  # a line of progress
 
 
 def words(corpus, directory, epochs, preview_every=2):
@@ -48,7 +50,7 @@ def start(words, until="parameters"):
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     for line in process.stdout:
-        if until in line:
+        if re.search(until, line):
             return process
     raise AssertionError(process.communicate()[1])
 
@@ -103,7 +105,7 @@ def wait_for(file, seconds=600):
 
 
 def test_kill_once(corpus, tmp_path):
-    process = start(words(corpus, tmp_path / "run", ENDLESS), until="epoch ")
+    process = start(words(corpus, tmp_path / "run", ENDLESS), until=EPOCH)
     time.sleep(random.uniform(0, 1))
     end(process, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
@@ -121,7 +123,7 @@ def test_kill_twenty_times(corpus, tmp_path):
     """One kill in five hits a process that starts, the others one that trains, saves, or makes a preview."""
     run, undisturbed, every = tmp_path / "run", tmp_path / "undisturbed", 10
     for number in range(20):
-        process = start(words(corpus, run, ENDLESS, every), until="parameters" if number % 5 == 0 else "epoch ")
+        process = start(words(corpus, run, ENDLESS, every), until="parameters" if number % 5 == 0 else EPOCH)
         time.sleep(random.uniform(0, 4))
         end(process, signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL

@@ -165,6 +165,7 @@ def test_what_cannot_be_compiled_runs_as_it_is(make, melody, monkeypatch, on_tor
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch warns of parts of its own
 def test_torch_compiles_the_step(make, melody, on_torch):
     if not shutil.which("g++"):
         pytest.skip("no C++ compiler")

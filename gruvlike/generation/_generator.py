@@ -28,8 +28,9 @@ class Generator:
         sample_rate: In Hz.
         high_pass_hz: The high-pass filter that the music went through; seeds given as paths get the same.
         dtype: `"bfloat16"` or `"float16"`: the matrices of LSTM, GRU and Dense layers are read in that type, as copies
-            made at the start of each song. States and sums stay float32. It halves what a GPU reads a step; on a CPU
-            it is slower (docs/speed.md has the figures, and what it does to the sound). `None`: as they are.
+            made at the start of each song. States and sums stay float32. It halves what a step reads, for GPUs;
+            on a CPU it gains nothing (docs/speed.md has the figures, and what it does to the sound). `None`: as they
+            are.
         torch_compile: On torch: compile the step by `torch.compile`, in the first song of each number of clips. That
             takes from half a minute to minutes, and needs a C++ compiler; where it fails, a warning says so and
             the song goes on without. TensorFlow and JAX always compile.

@@ -2,8 +2,11 @@
 
 import json
 
+import keras
 import pytest
 
+import gruvlike as gl
+from gruvlike.callbacks import run_callbacks
 from gruvlike.callbacks._summary import write_summary
 
 
@@ -45,3 +48,50 @@ def test_nothing_to_tell(tmp_path, rows):
     (tmp_path / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert write_summary(tmp_path) == ""
     assert list(tmp_path.iterdir()) == [tmp_path / "history.jsonl"]
+
+
+def test_a_script_hears_what_its_run_does(tmp_path, capsys, caplog):
+    """Nobody who writes a script sets up logging; where `fit` is silent, the log has it."""
+    caplog.set_level("INFO", "gruvlike")
+    gl.audio.write(tmp_path / "a.wav", gl.tune.compose(2, 8000), 8000)
+    train, validation = gl.Corpus.build(tmp_path / "a.wav", tmp_path / "a.h5", sample_rate=8000).split(validation=0.3)
+    encoder = gl.TimeBlocks(50)
+
+    def fit(epochs, verbose, stop=False):
+        stack = keras.Sequential([keras.Input((None, 50)), keras.layers.Dense(50)])
+        model = gl.AudioModel(encoder, gl.GlobalScale().fit(train, encoder), stack, 8000)
+        model.compile("sgd", run_eagerly=True)
+
+        def stumble(batch, logs):
+            if stop and batch == 1:
+                raise RuntimeError("the lights went out")
+
+        model.fit(
+            train.windows(encoder, steps=4, batch_size=8),
+            validation_data=validation.windows(encoder, steps=4, shuffle=False, offset=0),
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=[
+                *run_callbacks(tmp_path / "run", preview_every=0),
+                keras.callbacks.LambdaCallback(on_train_batch_end=stumble),
+            ],
+        )
+        return capsys.readouterr().out
+
+    def baselines():
+        return json.loads((tmp_path / "run" / "config.json").read_text())["baselines"]
+
+    said = fit(1, verbose=2)
+    found = baselines()
+    assert set(found) == {"mean", "repeat", "linear"}
+    assert f"Validation loss to beat: predicting the mean 1.000, repeating the last frame {found['repeat']:.3f}" in said
+    assert (tmp_path / "run" / "summary.txt").read_text() in said
+    assert caplog.text == ""
+    with pytest.raises(RuntimeError, match="lights"):
+        fit(2, verbose=2, stop=True)
+    assert "Going on with" in (out := capsys.readouterr().out)
+    assert "Stopped. The same script goes on with" in out
+    assert baselines() == found
+    assert fit(2, verbose=0) == ""
+    assert "Going on with" in caplog.text
+    assert (tmp_path / "run" / "summary.txt").read_text().startswith("epochs          2")

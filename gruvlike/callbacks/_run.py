@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -19,6 +20,7 @@ import numpy as np
 from gruvlike import _checks
 from gruvlike.callbacks import _checkpoint, _identity, _records, _state
 from gruvlike.callbacks._guards import NaNGuard, corpus_warnings
+from gruvlike.callbacks._summary import write_summary
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class RunFolder(keras.callbacks.Callback):
         self._network, self._windows, self._validation = model, x, kwargs.get("validation_data")
         self._split = kwargs.get("validation_split")
         self._epochs = kwargs.pop("epochs", 1)
+        self._is_heard = bool(kwargs.get("verbose", "auto")) and keras.config.is_interactive_logging_enabled()
         self._watch_training_if_there_is_nothing_else()
         self._open()
         if not self._checkpoint:
@@ -69,13 +72,23 @@ class RunFolder(keras.callbacks.Callback):
                 self._fit(model, fit, x, steps, kwargs)
         except BaseException as error:  # Ctrl-C and a callback that raises included: say where it goes on, hide nothing
             if self._where() not in str(error):
-                logger.info("Stopped. %s", self._where())
+                self._tell(f"Stopped. {self._where()}")
             raise
         finally:
             for callback in self._callbacks:
                 if isinstance(callback, keras.callbacks.CSVLogger):
                     callback.on_train_end()  # closes its file, also where training broke off
+        if (summary := write_summary(self.directory)) and self._is_heard:
+            self._tell(summary)
         return model.history
+
+    def _tell(self, text: str) -> None:
+        """Says it where `fit` shows its progress; if `fit` is silent, to those who listen to the log."""
+        if self._is_heard:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+        else:
+            logger.info("%s", text)
 
     def _fit(self, model: Any, fit: Callable, x: Any, steps: int | None, kwargs: dict) -> None:
         if steps is None or self._batch == 0:
@@ -113,10 +126,8 @@ class RunFolder(keras.callbacks.Callback):
         for callback in self._callbacks:
             is_stopper = isinstance(callback, keras.callbacks.EarlyStopping)
             if is_stopper and callback.stopped_epoch and callback.wait >= callback.patience:
-                logger.info(
-                    "Early stopping ended this run after epoch %d. To go on, raise `patience`.",
-                    callback.stopped_epoch + 1,
-                )
+                epoch = callback.stopped_epoch + 1
+                self._tell(f"Early stopping ended this run after epoch {epoch}. To go on, raise `patience`.")
                 return True
         return False
 
@@ -139,6 +150,7 @@ class RunFolder(keras.callbacks.Callback):
             signal.signal(signal.SIGINT, signal.default_int_handler)
             is_last = self._network.stop_training or self._begun >= (self.params["steps"] or math.inf)
             when = "when this epoch is validated and saved" if is_last else "after this batch"
+            # The log, not `_tell`: what interrupts a line that is being written to stdout cannot write there.
             logger.info("Stopping %s. Ctrl-C again stops at once.", when)
 
         signal.signal(signal.SIGINT, finish_batch)
@@ -190,7 +202,7 @@ class RunFolder(keras.callbacks.Callback):
         self._baselines = progress["baselines"]
         then = progress["identity"]["optimizer"]["config"].get("learning_rate")
         if isinstance(given, float) and given not in (then, float(model.optimizer.learning_rate)):
-            logger.info("The learning rate is %g now. It was %g.", given, float(model.optimizer.learning_rate))
+            self._tell(f"The learning rate is {given:g} now. It was {float(model.optimizer.learning_rate):g}.")
             model.optimizer.learning_rate = given
         else:
             self._identity = progress["identity"]
@@ -198,7 +210,7 @@ class RunFolder(keras.callbacks.Callback):
             changed = ", ".join(_identity.differences(progress["versions"], _identity.versions()))
             logger.warning("Other versions than before (%s): the run goes on, but not to the last bit.", changed)
         self._saved = (self._epoch, self._batch)
-        logger.info("%s", self._where().replace("The same script goes", "Going"))
+        self._tell(self._where().replace("The same script goes", "Going"))
 
     def _point_out(self) -> None:
         for part, windows in (("to train on", self._windows), ("for validation", self._validation)):
@@ -211,7 +223,7 @@ class RunFolder(keras.callbacks.Callback):
             return {}
         found = self._network.baselines(self._validation, self._windows)
         words = ", ".join(f"{_records.BASELINES.get(name, name)} {loss:.3f}" for name, loss in found.items())
-        logger.info("Validation loss to beat: %s.", words)
+        self._tell(f"Validation loss to beat: {words}.")
         return found
 
     def _place_windows(self) -> None:

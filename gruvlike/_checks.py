@@ -1,5 +1,6 @@
 """Validators at the door: each states the rule, what was received and what to do."""
 
+import logging
 import math
 import numbers
 import os
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+logger = logging.getLogger(__name__)
 
 
 def positive_int(name: str, value: Any, minimum: int = 1) -> int:
@@ -87,7 +90,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 def locked(path: str | os.PathLike, rule: str) -> Iterator[None]:
     """Holds a lock in the file `path` during the block, or raises with `rule` if another holder has it.
 
-    The system frees the lock when its process ends, however it ends: what was killed blocks nobody.
+    The system frees the lock when its process ends, however it ends: what was killed blocks nobody. Where a file system
+    knows no locks, a warning says so, and nothing is held.
     """
     import filelock  # here: nobody needs it who only looks
 
@@ -96,6 +100,8 @@ def locked(path: str | os.PathLike, rule: str) -> Iterator[None]:
         lock.acquire()
     except filelock.Timeout:
         raise BlockingIOError(rule) from None
+    except (OSError, NotImplementedError) as error:
+        logger.warning("No lock in %r (%s): see to it that one process alone writes there.", str(path), error)
     try:
         yield
     finally:

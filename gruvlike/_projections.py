@@ -5,6 +5,7 @@ rows. What a step reads of the input does not depend on the steps before: one pr
 comes closer to what the processor can do. cuDNN does this itself, and so does Keras on torch.
 """
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,6 +99,8 @@ def _stock(model: keras.Model) -> Iterator[Any]:
     """Yields the layers that compute what `_Gates` do; those with dropout inside, or of another formula, stay."""
     for layer in model._flatten_layers(include_self=False):
         stock = type(layer) in (keras.layers.LSTM, keras.layers.GRU)
+        # An activation that is a layer may have weights of its own.
+        stock = stock and all(map(inspect.isfunction, (layer.activation, layer.recurrent_activation)))
         if stock and not (layer.dropout or layer.recurrent_dropout) and getattr(layer, "reset_after", True):
             yield layer
 

@@ -38,6 +38,7 @@ def _by_tensorflow(gates: Callable, summed: bool, *given: Any) -> tuple[Any, ...
         def step(t: Any, states: Any, before: Any, inners: Any) -> tuple[Any, ...]:
             inner = tf.matmul(states[0], kernel) + (projected[t] if summed else bias)
             after = gates(None if summed else projected[t], inner, states)
+            after = [tf.ensure_shape(new, old.shape) for new, old in zip(after, states, strict=True)]
             before = [array.write(t, state) for array, state in zip(before, states, strict=True)]
             return t + 1, tuple(after), tuple(before), inners.write(t, inner)
 
@@ -58,6 +59,7 @@ def _by_tensorflow(gates: Callable, summed: bool, *given: Any) -> tuple[Any, ...
                 d_states = [d_states[0] + d_outputs[t], *d_states[1:]]
                 d_read, d_states = tape.gradient(after, (read, states), d_states, unconnected_gradients="zero")
                 d_states = (d_states[0] + tf.matmul(d_read[-1], transposed), *d_states[1:])
+                d_states = tuple(tf.ensure_shape(d, old.shape) for d, old in zip(d_states, d_after, strict=True))
                 return t - 1, d_states, *(a.write(t, d) for a, d in zip(gradients, d_read, strict=True))
 
             start = (size - 1, d_after, *arrays(1 if summed else 2, inners[0], size))

@@ -1,7 +1,8 @@
-"""Adam on a CPU: one pass over each weight in place of thirty.
+"""Adam on a CPU: the update of a weight in one operation.
 
-Keras writes the update as some ten operations, and TensorFlow runs each on its own over all the weights: for a large
-network that takes as long as its products. TensorFlow has an operation that does it at once; XLA, on JAX, makes one.
+Keras writes it as some ten operations, and TensorFlow runs each on its own over all the weights: some thirty times the
+weights are read or written, which for a large network takes as long as its products. TensorFlow has an operation that
+does it at once, in seven; XLA, on JAX, makes one.
 """
 
 from typing import Any
@@ -28,9 +29,11 @@ def update_at_once(optimizer: Any) -> None:
     References:
         Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
     """
-    if keras.backend.backend() != "tensorflow" or type(optimizer) not in (
-        keras.optimizers.Adam,
-        keras.optimizers.AdamW,
+    stock_types = keras.optimizers.Adam, keras.optimizers.AdamW
+    if (
+        keras.backend.backend() != "tensorflow"
+        or type(optimizer) not in stock_types
+        or "update_step" in vars(optimizer)
     ):
         return
     import tensorflow as tf

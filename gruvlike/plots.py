@@ -122,10 +122,10 @@ def learning_curves(
     if np.isfinite(held_out).any():
         best = int(np.nanargmin(held_out))
         ax.plot(best + 1, held_out[best], "o", color=_SONG, markersize=8, fillstyle="none")
-    if prefix:
-        _free_running(ax, history)
     for (name, value), style in zip((baselines or {}).items(), ("--", ":", "-.") * 10, strict=False):
         ax.axhline(value, color="0.45", linestyle=style, linewidth=1.2, label=f"{name} ({value:.2f})")
+    if prefix:
+        _free_running(ax, history)
     ax.set(xlabel="epoch", ylabel="loss (1 = predicting the mean)" if prefix else "loss")
     ax.set_ylim(bottom=0)
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -143,7 +143,8 @@ def _free_running(ax: Axes, history: Mapping[str, Sequence[float]]) -> None:
     measured = np.flatnonzero(np.isfinite(losses))
     if not measured.size:
         return
-    top = 2 * max(1.0, *(np.nanmax(line.get_ydata()) for line in ax.lines))
+    shown = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines])
+    top = 2 * max([1.0, *shown[np.isfinite(shown)]])
     label = f"free-running, frame {horizon} (last {losses[measured[-1]]:.2f})"
     ax.plot(measured + 1, losses[measured], label=label, color=_FREE, marker="^", markersize=5, linewidth=1)
     ax.set_ylim(0, min(top, ax.get_ylim()[1]))

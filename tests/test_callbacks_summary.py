@@ -37,6 +37,12 @@ def test_a_network_that_is_better_than_all(tmp_path):
     assert written(tmp_path, [{"val_relative_loss": 0.2}], {"mean": 1.0, "linear": 0.3})["beaten"] == "all of them"
 
 
+def test_an_epoch_that_was_cut_short_is_the_best_only_where_there_is_no_other(tmp_path):
+    part = {"val_relative_loss": 0.1, "batches": 3}
+    assert written(tmp_path, [{"val_relative_loss": 0.5}, part])["best"].startswith("validation loss 0.500")
+    assert written(tmp_path, [part])["best"].startswith("validation loss 0.100")
+
+
 def test_without_validation(tmp_path):
     said = written(tmp_path, [{"relative_loss": 0.7}, {"relative_loss": 0.5}])
     assert list(said) == ["epochs", "best", "last"]

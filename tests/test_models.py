@@ -324,3 +324,21 @@ def test_a_training_step_encodes_once(melody, monkeypatch):
     monkeypatch.setattr(gl.MDCT, "encode", counted)
     model.train_on_batch(pcm)
     assert shapes == [pcm.shape]
+
+
+def test_the_relative_loss_is_that_of_the_plain_loss(melody):
+    """Weights of losses and penalties for weights change what is minimized, not what is compared."""
+    encoder = gl.TimeBlocks(8)
+
+    def relative_loss(penalty=0.0, **options):
+        keras.utils.set_random_seed(0)
+        dense = keras.layers.Dense(8, kernel_regularizer=keras.regularizers.L2(penalty))
+        model = gl.AudioModel(encoder, gl.Identity(), keras.Sequential([keras.Input((None, 8)), dense]), 8000)
+        model.compile("sgd", **options)
+        return model.evaluate(melody[None, :80], verbose=0, return_dict=True)
+
+    plain, weighted, penalized = relative_loss(), relative_loss(loss_weights=0.5), relative_loss(penalty=0.1)
+    assert weighted["loss"] == pytest.approx(0.5 * plain["loss"], rel=1e-5)
+    assert penalized["loss"] > 1.01 * plain["loss"]
+    for other in (weighted, penalized):
+        assert other["relative_loss"] == pytest.approx(plain["relative_loss"], rel=1e-5)

@@ -81,6 +81,8 @@ def test_learning_curves_show_the_free_running_loss_where_it_was_measured():
     assert line.get_label() == "free-running, frame 5 (last 1.25)"
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([2, 4], [1.5, 1.25])
     assert 1.5 < axes.get_ylim()[1] < 2
+    above = plots.learning_curves(history, {"repeating the last frame": 2.5})
+    assert above.get_ylim()[1] > 2.5
     wild = plots.learning_curves(history | {"val_free_running_10": [nan, 50, nan, nan]})
     assert any(line.get_label() == "free-running, frame 10 (last 50.00)" for line in wild.lines)
     assert wild.get_ylim() == (0, 2)

@@ -97,6 +97,46 @@ def test_given_states_get_their_gradients(layer, policy, tolerance):
     assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(expected, other, strict=True))
 
 
+@pytest.mark.parametrize("make_layer", [keras.layers.LSTM, keras.layers.GRU])
+def test_a_single_step_and_batches_of_any_size(make_layer):
+    """Carried by the layer itself, the state of one clip has a size that the batch does not tell."""
+    rng = np.random.default_rng(0)
+
+    def make():
+        keras.utils.set_random_seed(0)
+        layer = make_layer(4, return_sequences=True, stateful=True)
+        stack = keras.Sequential([keras.Input(batch_shape=(1, None, 3)), layer, keras.layers.Dense(3)])
+        stack.compile(keras.optimizers.SGD(0.1), "mse")
+        return stack
+
+    stack, fast = make(), make()
+    project_at_once(fast)
+    for steps in (5, 1, 2):
+        frames = rng.standard_normal((3, steps, 3)).astype("float32")
+        for model in (stack, fast):
+            model.fit(frames, frames, batch_size=1, shuffle=False, verbose=0)
+    for one, other in zip(stack.get_weights(), fast.get_weights(), strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+    free, same = make_two(make_layer)
+    for size, steps in ((4, 5), (1, 1), (3, 5)):
+        frames = rng.standard_normal((size, steps, 3)).astype("float32")
+        expected, found = free.train_on_batch(frames, frames), same.train_on_batch(frames, frames)
+        assert float(found) == pytest.approx(float(expected), abs=1e-5)
+
+
+def make_two(make_layer):
+    def make():
+        keras.utils.set_random_seed(0)
+        layer = make_layer(4, return_sequences=True)
+        stack = keras.Sequential([keras.Input((None, 3)), layer, keras.layers.Dense(3)])
+        stack.compile(keras.optimizers.SGD(0.1), "mse")
+        return stack
+
+    stack, fast = make(), make()
+    project_at_once(fast)
+    return stack, fast
+
+
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="torch has no XLA here")
 def test_xla_compiles_it():
     stack, fast = make(LAYERS["lstm"])
@@ -115,6 +155,7 @@ def test_layers_of_another_formula_stay():
         keras.layers.LSTM(4, return_sequences=True, dropout=0.5),
         keras.layers.GRU(4, return_sequences=True, reset_after=False),
         keras.layers.SimpleRNN(4, return_sequences=True),
+        keras.layers.LSTM(4, return_sequences=True, activation=keras.layers.PReLU(shared_axes=[1])),
     ]
     stack = keras.Sequential([keras.Input((None, 3)), *others])
     project_at_once(stack)

@@ -81,13 +81,14 @@ class NaNGuard(keras.callbacks.Callback):
         super().__init__()
         self.reason: str | None = None
         self._good: list[tuple[Any, np.ndarray]] = []
+        self._seen: list[tuple[Any, np.ndarray]] | None = None  # since the last batch
         self._epoch = self._batch = 0
         self._place = (0, 0)  # epoch and first batch of the windows: at the end of an epoch they have moved on
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Keeps the weights that training begins with."""
         self.reason = None
-        self._good = self._values()
+        self._good, self._seen = self._values(), None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Notes the epoch."""
@@ -96,6 +97,7 @@ class NaNGuard(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Looks at the loss."""
         windows = getattr(self.model, "training_windows", None)
+        self._seen = None
         self._batch, self._place = batch, (getattr(windows, "epoch", 0), getattr(windows, "first_batch", 0))
         loss = (logs or {}).get("loss", 0.0)
         if self.reason is None and not math.isfinite(loss):
@@ -104,19 +106,20 @@ class NaNGuard(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Looks at the weights and at the loss of validation, and keeps the weights if all is well."""
         loss = (logs or {}).get("val_loss", 0.0)
-        values = self.look()
+        self.look()
         if self.reason is None and not math.isfinite(loss):
             self._stop(f"The validation loss became {loss} in epoch {epoch + 1}")
         if self.reason is None:
-            self._good = values
+            self._good = self._seen
 
-    def look(self) -> list[tuple[Any, np.ndarray]]:
-        """Looks at the weights and at what the optimizer keeps, stops if they are no numbers, and returns them."""
-        values = self._values()
-        if self.reason is None and not all(np.isfinite(array).all() for _, array in values):
+    def look(self) -> None:
+        """Looks, once after a batch, at the weights and at what the optimizer keeps; stops if they are no numbers."""
+        if self._seen is not None:
+            return
+        self._seen = self._values()
+        if self.reason is None and not all(np.isfinite(array).all() for _, array in self._seen):
             batch = f"batch {self._batch + 1} of epoch {self._epoch + 1}"
             self._stop(f"The weights, or what the optimizer keeps, became NaN or infinite by {batch}", has_place=True)
-        return values
 
     def _values(self) -> list[tuple[Any, np.ndarray]]:
         variables = _state.variables(self.model)

@@ -78,8 +78,13 @@ class RunFolder(keras.callbacks.Callback):
             for callback in self._callbacks:
                 if isinstance(callback, keras.callbacks.CSVLogger):
                     callback.on_train_end()  # closes its file, also where training broke off
-        if (summary := write_summary(self.directory)) and self._is_heard:
-            self._tell(summary)
+        try:
+            summary = write_summary(self.directory)
+        except OSError as error:  # all that was trained is saved by now
+            logger.warning("The summary of the run could not be written: %s", error)
+        else:
+            if summary and self._is_heard:
+                self._tell(summary)
         return model.history
 
     def _tell(self, text: str) -> None:
@@ -272,10 +277,11 @@ class RunFolder(keras.callbacks.Callback):
                 if self._rate is not None:
                     self.model.optimizer.learning_rate = self._rate
         self._done = self._begun = self._batch if self._first else 0
+        spent = self._checkpoint.progress["seconds"] if self._first and self._batch else 0.0
         self._epoch, self._first = epoch, False
         if hasattr(self._validation, "epoch"):
             self._validation.epoch = epoch
-        self._epoch_began = time.monotonic()
+        self._epoch_began = time.monotonic() - spent
 
     def _restore_metrics(self, saved: dict[str, np.ndarray]) -> None:
         model = self.model
@@ -315,7 +321,7 @@ class RunFolder(keras.callbacks.Callback):
         stops = self._network.stop_training or epoch + 1 >= self._epochs or self._interrupted
         is_due = stops or row["seconds"] >= _BRIEF
         rows = [*self._rows, row]
-        _records.add(self.directory, row)
+        _records.add(self.directory, row if is_whole else {**row, "batches": self._done})
         if is_whole and not self._failed():
             self._rows = rows
             if is_due or self._saves.is_time():
@@ -338,6 +344,7 @@ class RunFolder(keras.callbacks.Callback):
         progress = {
             "epoch": epoch,
             "batch": batch,
+            "seconds": time.monotonic() - self._epoch_began if batch else 0.0,
             "rows": self._rows,
             "baselines": self._baselines,
             "identity": self._identity,

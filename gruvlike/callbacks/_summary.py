@@ -32,6 +32,8 @@ def _summary(rows: list[dict], baselines: dict[str, float]) -> str:
     judged = [row for row in rows if row.get("val_relative_loss") is not None]
     name, words = ("val_relative_loss", "validation loss") if judged else ("relative_loss", "training loss")
     found = [row for row in rows if row.get(name) is not None]
+    # An epoch that was cut short counts only where there is no other: `best.keras` is of whole ones, too.
+    found = [row for row in found if "batches" not in row] or found
     if not found:
         return ""
     best = min(found, key=lambda row: row[name])

@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -143,7 +143,8 @@ def _offer(folder: Path, settings: str, earlier: dict[str, _file.Track]) -> None
 def _clear(folder: Path) -> None:
     for pattern in ("*.json", "*.pcm", ".*", "lock"):
         for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
+            with suppress(PermissionError):  # the lock, on a system that keeps what is open
+                path.unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
 

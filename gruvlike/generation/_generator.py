@@ -32,8 +32,8 @@ class Generator:
             on a CPU it gains nothing (docs/speed.md has the figures, and what it does to the sound). `None`: as they
             are.
         torch_compile: On torch: compile the step by `torch.compile`, in the first song of each number of clips. That
-            takes from half a minute to minutes, and needs a C++ compiler; where it fails, a warning says so and
-            the song goes on without. TensorFlow and JAX always compile.
+            takes seconds to minutes, which only very long songs win back, and needs a C++ compiler; where it fails, a
+            warning says so and the song goes on without. TensorFlow and JAX always compile.
 
     Attributes:
         stack, encoder, normalizer, sample_rate, high_pass_hz, dtype, torch_compile: As given, or those of the model.
@@ -290,10 +290,15 @@ class Generator:
             if not np.isfinite(piece).all():
                 raise ValueError(
                     f"The network must predict finite frames. Received: NaN or infinity within frames {done} to "
-                    f"{done + count} of the song. Its training has diverged: go back to an earlier model."
+                    f"{done + count} of the song. {self._why_not_finite()}"
                 )
             yield piece
             done += count
+
+    def _why_not_finite(self) -> str:
+        if self.dtype == "float16":
+            return "Weights above 65504 are infinite in float16: use bfloat16, or leave `dtype` out."
+        return "Its training has diverged: go back to an earlier model."
 
     def _history(self, history: Any, seeds: list[np.ndarray]) -> CarriedHistory | RepeatedHistory:
         if history == "carry":

@@ -1,7 +1,8 @@
 """Weights in half precision: a step reads half as many bytes of them.
 
 The matrices of LSTM, GRU and Dense layers are copied into that type. A product takes both of its factors in that type
-and sums in float32 (torch rounds the sum to that type). States, biases and everything else stay as they are.
+and sums in float32. Torch rounds the sum to that type on a GPU; on a CPU, where its products in half precision take
+many times as long, it converts the matrix at each step. States, biases and everything else stay as they are.
 """
 
 from typing import Any
@@ -107,7 +108,10 @@ class _Dense(keras.layers.Layer):
 
 def _product(rows: Any, matrix: keras.Variable, dtype: str) -> Any:
     """Returns `rows` (B, F) times a matrix in half precision, as `dtype`."""
-    rows, backend = ops.cast(rows, matrix.dtype), keras.backend.backend()
+    backend = keras.backend.backend()
+    if backend == "torch" and matrix.value.device.type == "cpu":
+        return ops.cast(ops.matmul(ops.cast(rows, "float32"), ops.cast(matrix, "float32")), dtype)
+    rows = ops.cast(rows, matrix.dtype)
     if backend == "tensorflow":
         import tensorflow as tf
 

@@ -171,7 +171,7 @@ def _compiled_by_torch(step: Callable[..., Any], *example: Any) -> Callable[...,
     """Returns `step` compiled by `torch.compile`, which has run on `example`; or `step` as it is, with a warning."""
     import torch
 
-    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     why = f"there is no C++ compiler {compiler!r} (the variable CXX names another)"
     if shutil.which(compiler.split()[0]):
         compiled = torch.compile(step, dynamic=False)

@@ -126,6 +126,7 @@ class AudioModel(keras.Model):
             _checks.positive_int("random_seed", random_seed, minimum=0)
         self.random_seed = random_seed
         self.training_windows = self.validation_windows = None
+        self._loss_is_plain = False
         self._check_parts()
         self._sampling = None
         if self.scheduled_sampling:
@@ -211,7 +212,10 @@ class AudioModel(keras.Model):
             optimizer.global_clipnorm = 1.0
         project_at_once(self.stack)
         super().compile(optimizer=optimizer, loss="mse" if loss is None else loss, **kwargs)
-        update_at_once(self.optimizer)
+        replicas = getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1)
+        if replicas == 1:
+            update_at_once(self.optimizer)
+        self._loss_is_plain = replicas == 1 and kwargs.get("loss_weights") is None
         check_optimizer(self.optimizer, self.trainable_variables)
         # Keras refuses to load what was saved between `compile` and the first step with an optimizer that is not built.
         self.optimizer.build(self.trainable_variables)
@@ -224,7 +228,9 @@ class AudioModel(keras.Model):
         """Takes apart the prediction and the target that `call` returns, and notes the loss of predicting the mean."""
         prediction, target = y_pred
         total = super().compute_loss(x, target, prediction, sample_weight, training)
-        is_plain = sample_weight is None and not self.losses  # nothing added by weights or regularizers
+        # Computed once, where no weights, masks or regularizers have changed it.
+        is_plain = self._loss_is_plain and sample_weight is None and not self.losses
+        is_plain = is_plain and getattr(prediction, "_keras_mask", None) is None
         loss = total if is_plain else self._loss(target, prediction)
         # Here, not in `compute_metrics`: on JAX that one cannot read the normalizer's weights.
         mean = ops.broadcast_to(ops.cast(self.normalizer.center, target.dtype), ops.shape(target))

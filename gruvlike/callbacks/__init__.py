@@ -36,8 +36,8 @@ def run_callbacks(
 
     In the folder: `newest.keras` (after each epoch, each `save_minutes` within one, and where training stops) and
     `previous.keras`, the one before; `best.keras`, by `monitor`; `config.json` (settings, versions, which music is for
-    training, validation and test); `history.csv` and `history.jsonl`; `learning_curve.png`; `previews/`; and `logs/`
-    where TensorBoard is installed. Where epochs take less than half a minute, `newest.keras` and the picture are not
+    training, validation and test); `history.csv` and `history.jsonl`; `learning_curve.png`; `summary.txt`; `previews/`;
+    `logs/` where TensorBoard is installed; and `lock`, held while it is trained. Where epochs take less than half a minute, `newest.keras` and the picture are not
     renewed after each: either takes 2 % of the time at most.
 
     Callbacks of your own beside these keep their state over an interruption if they have `get_state()` (a dictionary
@@ -57,7 +57,8 @@ def run_callbacks(
         A list for `fit`; add your own to it.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range. `fit` raises one if the run there is another.
+        BlockingIOError: By `fit`, if another process trains in the folder.
 
     Example:
         >>> [type(callback).__name__ for callback in run_callbacks("runs/a", preview_every=0)][:3]

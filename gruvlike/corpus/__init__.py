@@ -90,6 +90,7 @@ class Corpus:
             FileNotFoundError: if music or the folder of `file` does not exist.
             ValueError: if no file is usable (with `strict`: not all), or if `file` exists and is no corpus.
             OSError: if the disk is full; an earlier corpus is intact then.
+            BlockingIOError: if another process builds the same file.
         """
         rate = positive_int("sample_rate", sample_rate)
         if high_pass_hz is not None:

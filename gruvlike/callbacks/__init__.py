@@ -37,8 +37,8 @@ def run_callbacks(
     In the folder: `newest.keras` (after each epoch, each `save_minutes` within one, and where training stops) and
     `previous.keras`, the one before; `best.keras`, by `monitor`; `config.json` (settings, versions, which music is for
     training, validation and test); `history.csv` and `history.jsonl`; `learning_curve.png`; `summary.txt`; `previews/`;
-    `logs/` where TensorBoard is installed; and `lock`, held while it is trained. Where epochs take less than half a minute, `newest.keras` and the picture are not
-    renewed after each: either takes 2 % of the time at most.
+    `logs/` where TensorBoard is installed; and `lock`, held while it is trained. Where epochs take less than half a
+    minute, `newest.keras` and the picture are not renewed after each: either takes 2 % of the time at most.
 
     Callbacks of your own beside these keep their state over an interruption if they have `get_state()` (a dictionary
     of numbers, strings, lists and arrays) and `set_state(state)`; early stopping and the like of Keras do.

@@ -106,13 +106,13 @@ class NaNGuard(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Looks at the weights and at the loss of validation, and keeps the weights if all is well."""
         loss = (logs or {}).get("val_loss", 0.0)
-        self.look()
+        self._look()
         if self.reason is None and not math.isfinite(loss):
             self._stop(f"The validation loss became {loss} in epoch {epoch + 1}")
         if self.reason is None:
             self._good = self._seen
 
-    def look(self) -> None:
+    def _look(self) -> None:
         """Looks, once after a batch, at the weights and at what the optimizer keeps; stops if they are no numbers."""
         if self._seen is not None:
             return

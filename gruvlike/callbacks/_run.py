@@ -337,7 +337,7 @@ class RunFolder(keras.callbacks.Callback):
     def _failed(self) -> bool:
         for callback in self._callbacks:
             if isinstance(callback, NaNGuard):
-                callback.look()
+                callback._look()
         return any(getattr(callback, "reason", None) for callback in self._callbacks)
 
     def _save(self, epoch: int, batch: int) -> None:

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class _Harmless(keras.callbacks.Callback):
     """What is worth no night of training: an error in it is logged with its reason."""
 
-    what = ""  # that there is none of after an error
+    _what = ""  # that there is none of after an error
     _reason: str | None = None  # of the last error
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -34,7 +34,7 @@ class _Harmless(keras.callbacks.Callback):
             reason = f"{type(error).__name__}: {error}"
             # The same again (music that is too short, a full disk) is worth one warning, not one every few epochs.
             level = logging.DEBUG if reason == self._reason else logging.WARNING
-            logger.log(level, "No %s after epoch %d: %s", self.what, epoch, reason)
+            logger.log(level, "No %s after epoch %d: %s", self._what, epoch, reason)
             self._reason = reason
             return None
 
@@ -64,7 +64,7 @@ class AudioPreview(_Harmless):
         10
     """
 
-    what = "preview"
+    _what = "preview"
 
     def __init__(
         self,
@@ -204,7 +204,7 @@ class FreeRunningLoss(_Harmless):
         (1, 4)
     """
 
-    what = "free-running loss"
+    _what = "free-running loss"
 
     def __init__(self, every: int = 5, horizons: Sequence[int] = (1, 2, 5, 10, 40), windows: int = 64):
         super().__init__()

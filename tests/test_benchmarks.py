@@ -327,6 +327,7 @@ def test_choices(bench, tiny):
     assert "plain Keras, `unroll=True`" not in choices.choices_for(tiny[1]._replace(steps=200))
 
 
+@pytest.mark.slow
 def test_all_choices_train_the_same_network(bench, tiny):
     """Computed in another way, the loss of the first steps is the same; in half precision it is close, not equal."""
     train = bench("train")

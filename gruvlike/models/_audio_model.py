@@ -64,7 +64,7 @@ class AudioModel(keras.Model):
         high_pass_hz: The high-pass filter that the music went through, or `None`. `fit` takes it over from the corpus.
         scheduled_sampling: Share of the frames, in [0, 1], that are replaced by the model's own predictions while it
             trains, so that it learns to go on from those. It predicts twice: from the music, without gradient, and
-            from music and predictions mixed frame by frame. A step takes a quarter to a half longer.
+            from music and predictions mixed frame by frame. A step takes an eighth to a half longer.
         sampling_updates: Training steps until that share is reached; it grows linearly from 0, where the predictions
             are not worth hearing. The steps are counted in the saved file.
         rollout_steps: How many frames at the end of a window are heard as the model's own predictions, one after the

@@ -137,6 +137,7 @@ sys.exit(gpu.main())
 """
 
 
+@pytest.mark.slow
 def test_it_needs_keras_and_numpy_and_a_backend_alone(bench, tmp_path):
     """From a folder that is not the checkout, on the CPU, in mixed precision: only cuDNN is missed, and told."""
     if bench("_measure").accelerator():
@@ -174,6 +175,7 @@ def test_without_scipy_the_host_transforms_by_numpy(monkeypatch, melody, name):
 # --- weights in half precision
 
 
+@pytest.mark.slow
 def test_half_precision(bench, network, monkeypatch, tmp_path):
     script = bench("half_precision")
     monkeypatch.setattr(bench("_page"), "DOCS", tmp_path)

@@ -65,8 +65,15 @@ def test_masks_and_mixed_precision_are_kept():
         np.testing.assert_allclose(keras.ops.convert_to_numpy(output).astype("float32"), expected, atol=tolerance)
 
 
-@pytest.mark.parametrize("layer", [keras.layers.LSTM, keras.layers.GRU])
-@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.05)])
+@pytest.mark.parametrize(
+    ("layer", "policy", "tolerance"),
+    [
+        (keras.layers.LSTM, "mixed_bfloat16", 0.05),
+        (keras.layers.GRU, "float32", 1e-5),
+        pytest.param(keras.layers.LSTM, "float32", 1e-5, marks=pytest.mark.slow),
+        pytest.param(keras.layers.GRU, "mixed_bfloat16", 0.05, marks=pytest.mark.slow),
+    ],
+)
 def test_given_states_get_their_gradients(layer, policy, tolerance):
     """Two windows one after the other: what the second adds to the gradient comes through the states."""
     rng = np.random.default_rng(0)
@@ -97,7 +104,7 @@ def test_given_states_get_their_gradients(layer, policy, tolerance):
     assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(expected, other, strict=True))
 
 
-@pytest.mark.parametrize("make_layer", [keras.layers.LSTM, keras.layers.GRU])
+@pytest.mark.parametrize("make_layer", [keras.layers.LSTM, pytest.param(keras.layers.GRU, marks=pytest.mark.slow)])
 def test_a_single_step_and_batches_of_any_size(make_layer):
     """Carried by the layer itself, the state of one clip has a size that the batch does not tell."""
     rng = np.random.default_rng(0)

@@ -159,6 +159,7 @@ def test_what_happens_at_the_beginning_of_an_epoch_happens_once(parts, tmp_path)
     assert counted == count == 3
 
 
+@pytest.mark.slow
 def test_the_best_weights_come_back(parts, tmp_path):
     def train(directory, epochs):
         worse = keras.callbacks.EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)

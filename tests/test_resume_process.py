@@ -133,6 +133,7 @@ def test_kill_twenty_times(corpus, tmp_path):
     assert_same_end(run, undisturbed)
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_where_it_goes_on_and_ends_with_130(corpus, tmp_path):
     process = start(words(corpus, tmp_path / "run", ENDLESS))
     wait_for(tmp_path / "run/previous.keras")

@@ -1,7 +1,9 @@
 """What all tests share: a quiet TensorFlow, and where other people's test material lies (absent: skip)."""
 
+import importlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,7 +16,8 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 
 
 @pytest.fixture
@@ -36,3 +39,15 @@ def melody():
     t = np.arange(16_000) / 8_000
     notes = np.array([262, 330, 392, 523])[(t * 4).astype(int) % 4]
     return (0.4 * np.sin(2 * np.pi * notes * t) + 0.1 * np.sin(4 * np.pi * notes * t)).astype("float32")
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Imports a module of benchmarks/, and forgets it and its fellows afterwards."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    before = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    yield importlib.import_module
+    for name in names & sys.modules.keys():
+        del sys.modules[name]
+    sys.modules.update(before)

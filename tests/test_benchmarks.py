@@ -1,6 +1,5 @@
 """The benchmarks at tiny sizes: they run, and what stands in their tables is what was measured."""
 
-import importlib
 import logging
 import subprocess
 import sys
@@ -13,18 +12,6 @@ import pytest
 pytestmark = pytest.mark.backends
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture
-def bench(monkeypatch):
-    """Imports a module of benchmarks/, and forgets it and its fellows afterwards."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
-    before = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
-    yield importlib.import_module
-    for name in names & sys.modules.keys():
-        del sys.modules[name]
-    sys.modules.update(before)
 
 
 @pytest.fixture

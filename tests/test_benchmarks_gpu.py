@@ -20,18 +20,6 @@ SIZES = {"matrix": 32, "bytes": 4096, "steps": 2, "rounds": 1}
 
 
 @pytest.fixture
-def bench(monkeypatch):
-    """Imports a module of benchmarks/, and forgets it and its fellows afterwards."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
-    before = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
-    yield importlib.import_module
-    for name in names & sys.modules.keys():
-        del sys.modules[name]
-    sys.modules.update(before)
-
-
-@pytest.fixture
 def gpu(bench):
     return bench("gpu")
 

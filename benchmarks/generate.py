@@ -51,8 +51,23 @@ def stateful_twin(stack: keras.Model) -> keras.Model:
 def twin_step(twin: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """Returns a function that takes the twin a frame further."""
     if keras.backend.backend() == "jax":  # there `predict_on_batch` forgets the states
-        return lambda frame: keras.ops.convert_to_numpy(twin(frame, training=False))
+        return jax_step(twin)
     return twin.predict_on_batch
+
+
+def jax_step(twin: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """The same in JAX: a compiled function, which the states go through. (A bare `twin(frame)` compiles at each call.)"""
+    import jax
+
+    step = jax.jit(lambda weights, states, frame: twin.stateless_call(weights, states, frame, training=False))
+    weights, states = ([v.value for v in kind] for kind in (twin.trainable_variables, twin.non_trainable_variables))
+
+    def go_on(frame: np.ndarray) -> np.ndarray:
+        nonlocal states
+        output, states = step(weights, states, frame)
+        return np.asarray(output)
+
+    return go_on
 
 
 def growing_past(stack: keras.Model, lengths: tuple[int, ...], total: int, rounds: int) -> float:

@@ -15,7 +15,7 @@ from _measure import FULL, Row, cache_bytes, in_turn, publish, read_rate, read_s
 from _networks import BLOG, LAPPED, PAPER, SMALL, Network
 
 import gruvlike as gl
-from gruvlike._twin import Twin
+from gruvlike.generation._copies import make_twin, transposed_is_faster
 from gruvlike.generation._loops import make_loop
 
 CLIPS = 16
@@ -56,7 +56,7 @@ def twin_step(twin: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def jax_step(twin: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """The same in JAX: a compiled function, which the states go through. (A bare `twin(frame)` compiles at each call.)"""
+    """The same in JAX: a compiled function, which the states go through. A bare `twin(frame)` compiles at each call."""
     import jax
 
     step = jax.jit(lambda weights, states, frame: twin.stateless_call(weights, states, frame, training=False))
@@ -88,7 +88,7 @@ def growth(stack: keras.Model, late: int, songs: int) -> tuple[float, float]:
 
     Young songs and an old one take as many steps in turn, in one call of the compiled loop each: its cost is in both.
     """
-    loop = make_loop(Twin(stack), 1, stack.input_shape[-1])
+    loop = make_loop(make_twin(stack, None, transposed_is_faster(1)), 1, stack.input_shape[-1])
     count, frame = min(40, loop.chunk), np.zeros((1, 1, stack.input_shape[-1]), "float32")
     nothing = frame[:, :0]
     _, begun = loop.run(frame, 1, loop.initial())

@@ -12,6 +12,13 @@ def on_host(x: Any) -> bool:
     return not (keras.ops.is_tensor(x) or isinstance(x, keras.KerasTensor | keras.Variable))
 
 
+def on_cpu() -> bool:
+    """Returns whether the backend computes on a CPU."""
+    if keras.backend.backend() == "torch":  # which has no `distribution`
+        return keras.ops.zeros(()).device.type == "cpu"
+    return keras.distribution.list_devices() == keras.distribution.list_devices("cpu")
+
+
 class TwoWayLayer(keras.layers.Layer):
     """A layer that goes both ways (`reverse=True`), in float32 whatever the dtype policy: numpy in gives numpy out."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from gruvlike._layers import on_cpu
 from gruvlike._recurrence import recur
 
 
@@ -86,9 +87,7 @@ def project_at_once(stack: keras.Model) -> None:
         >>> bool(np.allclose(stack.predict(frames, verbose=0), before, atol=1e-6))
         True
     """
-    if keras.backend.backend() not in ("tensorflow", "jax") or keras.distribution.list_devices() != (
-        keras.distribution.list_devices("cpu")
-    ):
+    if keras.backend.backend() not in ("tensorflow", "jax") or not on_cpu():
         return
     for layer in _stock(stack):
         gates = (_LSTMGates if isinstance(layer, keras.layers.LSTM) else _GRUGates)(layer.cell)

@@ -9,7 +9,7 @@ import numpy as np
 
 from gruvlike import _checks
 from gruvlike._twin import Twin, refuse_bidirectional
-from gruvlike.generation._half import HalfTwin
+from gruvlike.generation._copies import make_twin, transposed_is_faster
 from gruvlike.generation._histories import CarriedHistory, RepeatedHistory, check_causal
 from gruvlike.generation._loops import Loop, make_forward, make_loop
 
@@ -86,7 +86,7 @@ class Generator:
         for name, value in given.items():
             setattr(self, name, value)
         refuse_bidirectional(self.stack)
-        self._twin: Twin | None = None
+        self._twins: dict[bool, Twin] = {}
         self._loops: dict[int, Loop] = {}
         self._forward: Any = None
 
@@ -302,11 +302,7 @@ class Generator:
 
     def _history(self, history: Any, seeds: list[np.ndarray]) -> CarriedHistory | RepeatedHistory:
         if history == "carry":
-            self._twin = self._twin or (Twin(self.stack) if self.dtype is None else HalfTwin(self.stack, self.dtype))
-            self._twin.refresh()
-            if len(seeds) not in self._loops:
-                self._loops[len(seeds)] = make_loop(self._twin, len(seeds), seeds[0].shape[-1], self.torch_compile)
-            return CarriedHistory(self._loops[len(seeds)], seeds)
+            return CarriedHistory(self._loop(len(seeds), seeds[0].shape[-1]), seeds)
         if self.dtype is not None:
             raise ValueError(
                 'Weights in half precision are for `history="carry"`. '
@@ -320,6 +316,16 @@ class Generator:
             self._forward = make_forward(self.stack, seeds[0].shape[-1])
             check_causal(self.stack, self._forward, seeds[0].shape[-1])
         return RepeatedHistory(self._forward, np.stack(seeds), None if history == "full" else history)
+
+    def _loop(self, clips: int, features: int) -> Loop:
+        transposed = self.dtype is None and transposed_is_faster(clips)
+        if transposed in self._twins:
+            self._twins[transposed].refresh()
+        else:
+            self._twins[transposed] = make_twin(self.stack, self.dtype, transposed)
+        if clips not in self._loops:
+            self._loops[clips] = make_loop(self._twins[transposed], clips, features, self.torch_compile)
+        return self._loops[clips]
 
 
 def _alike(frames: list[np.ndarray]) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Weights in half precision, and the step compiled by torch: what they change, and what not."""
+"""Weights in half precision or transposed, and the step compiled by torch: what they change, and what not."""
 
 import shutil
 
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
+from gruvlike.generation import _copies, _generator
 
 pytestmark = pytest.mark.backends
 HALVES = ("bfloat16", "float16")
@@ -53,10 +54,11 @@ def test_the_song_is_near_that_in_float32_and_not_the_same(make, melody, options
 @pytest.mark.parametrize("options", STACKS.values(), ids=STACKS.keys())
 def test_no_matrix_is_read_in_float32(make, melody, options):
     """Where all of them are spoiled after the song has begun, it goes on; so it does not where they are shared."""
+    clips = 1 if keras.backend.backend() == "torch" else 2  # as many as gain nothing by a transposed copy
     frames = np.zeros((3, 32), "float32")
     for dtype, unharmed in (("bfloat16", True), (None, False)):
         generator = make(make_stack(**options), dtype=dtype)
-        song = generator._history("carry", [frames])
+        song = generator._history("carry", [frames] * clips)
         for layer in generator.stack._flatten_layers():
             for name in ("_kernel", "kernel", "recurrent_kernel"):
                 if isinstance(vars(layer).get(name), keras.Variable):
@@ -100,7 +102,7 @@ def test_other_layers_and_clips(melody):
     )
     seeds = [melody[:80], melody[400:440]]
     songs = halves.extend(seeds, steps=4)
-    assert len(halves._twin._copies) == 3
+    assert len(halves._loops[2].twin._copies) == 3
     assert 0 < distance(songs, plain.extend(seeds, steps=4)) < 0.01
     np.testing.assert_allclose(halves.extend(seeds[1], steps=4), songs[1], atol=1e-4)
 
@@ -120,6 +122,72 @@ def test_what_half_precision_is_not_for(make, melody):
         make(make_stack(units=(4,)), dtype="int8")
     with pytest.raises(ValueError, match=r"for `history=\"carry\"`. Received: dtype='float16', history='full'"):
         make(make_stack(units=(4,)), dtype="float16").extend(melody[:160], steps=2, history="full")
+
+
+# --- transposed copies
+
+
+@pytest.fixture
+def gaining():
+    """How many clips gain by transposed copies."""
+    return 2 if keras.backend.backend() == "torch" else 1
+
+
+@pytest.fixture(autouse=True)
+def small_matrices_gain(monkeypatch):
+    """On TensorFlow, which gains nothing, transposed copies are the same choice as on JAX, if it is made."""
+    monkeypatch.setattr(_copies, "_gains", lambda *shape: True)
+    if keras.backend.backend() == "tensorflow":
+        monkeypatch.setattr(_generator, "transposed_is_faster", lambda clips: clips == 1)
+
+
+@pytest.mark.parametrize("options", STACKS.values(), ids=STACKS.keys())
+def test_transposed_copies_are_read_and_the_song_is_the_same(make, melody, options, gaining):
+    """The same as that of clips which share the weights, to rounding."""
+    seeds, stack = [melody[:160], melody[80:240]], make_stack(**options)
+    songs = {}
+    for clips in (1, 2):
+        generator = make(stack)
+        songs[clips] = generator.extend(seeds[:clips], steps=6)
+        assert list(generator._twins) == [clips == gaining]
+    np.testing.assert_allclose(songs[1][0], songs[2][0], atol=1e-5)
+    assert isinstance(generator.extend(seeds[:gaining], steps=1), np.ndarray)
+    copies = generator._loops[gaining].twin._copies
+    assert len(copies) == 2 * len(options["units"]) + ("projection" in options) + 1
+    assert all(copy.shape == weight.shape[::-1] for copy, weight in copies)
+
+
+def test_transposed_copies_follow_more_training(make, melody, gaining):
+    stack = make_stack(units=(8,))
+    generator = make(stack)
+    before = generator.extend(melody[:160], steps=4, clips=gaining)
+    stack.set_weights([1.5 * w for w in stack.get_weights()])
+    after = generator.extend(melody[:160], steps=4, clips=gaining)
+    np.testing.assert_array_equal(after, make(stack).extend(melody[:160], steps=4, clips=gaining))
+    assert distance(after, before) > 0.05
+
+
+def test_what_computes_in_another_type_is_not_copied_to_float32(make, melody, gaining):
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        generator = make(make_stack(units=(8,)))
+    finally:
+        keras.config.set_dtype_policy(before)
+    generator.extend(melody[:160], steps=4, clips=gaining)
+    copied = generator._loops[gaining].twin._copies
+    assert [weight.shape for _, weight in copied] in ([], [(8, 32)])  # at most the head, which computes in float32
+
+
+def test_only_what_gains_is_copied(make, melody, gaining, monkeypatch):
+    """Of an LSTM here its kernel, 32 x 24, has the fewest columns for its rows."""
+    monkeypatch.setattr(_copies, "_gains", lambda rows, columns: columns < rows)
+    stack = make_stack(units=(6,))
+    generator = make(stack)
+    seeds = [melody[:160], melody[80:240]]
+    song = generator.extend(seeds[:gaining], steps=6)
+    assert [weight.shape for _, weight in generator._loops[gaining].twin._copies] == [(32, 24)]
+    np.testing.assert_allclose(song[0], make(stack).extend(seeds[: 3 - gaining], steps=6)[0], atol=1e-5)
 
 
 # --- torch.compile

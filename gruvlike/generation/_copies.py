@@ -1,0 +1,167 @@
+"""A twin that multiplies by copies of the matrices of LSTM, GRU and Dense layers, which can be read faster.
+
+Transposed, on a CPU: a product of one row with a matrix of many rows then reads it from its first to its last byte,
+where Keras's order has XLA jump. That takes half the time from memory, 22050 x 1024 for instance. Matrices of few rows,
+and many clips, take longer for it. On torch it is many clips that gain, with any matrix.
+
+In half precision: a step reads half as many bytes. A product takes both of its factors in that type and sums in
+float32. Torch rounds the sum to that type on a GPU; on a CPU, where its products in half precision take many times as
+long, it converts the matrix at each step. States, biases and everything else stay as they are.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from gruvlike._layers import on_cpu
+from gruvlike._twin import Twin
+
+
+def transposed_is_faster(clips: int) -> bool:
+    """Whether, for so many clips at once, products with some transposed float32 matrices take less time."""
+    gaining = {"jax": clips == 1, "torch": clips > 1}  # TensorFlow's loop takes as long either way
+    return on_cpu() and gaining.get(keras.backend.backend(), False)
+
+
+def make_twin(stack: keras.Model, dtype: str | None, transposed: bool) -> Twin:
+    """Returns a twin that reads copies, of type `dtype` or transposed, or (with neither) the weights themselves."""
+    if dtype is not None:
+        return CopyTwin(stack, dtype)
+    return CopyTwin(stack, "float32", transposed=True) if transposed else Twin(stack)
+
+
+class CopyTwin(Twin):
+    """A twin for single frames that multiplies by copies of the stack's matrices.
+
+    Args:
+        stack: As for `Twin`.
+        dtype: `"bfloat16"` or `"float16"`, or `"float32"`: then layers that compute in another type keep their own.
+        transposed: Copies only the matrices that gain by it, and those transposed.
+    """
+
+    def __init__(self, stack: keras.Model, dtype: str, transposed: bool = False):
+        self._dtype, self._transposed = dtype, transposed
+        self._copies: list[tuple[keras.Variable, keras.Variable]] = []
+        super().__init__(stack)
+
+    def refresh(self) -> None:
+        for copy, weight in self._copies:
+            copy.assign(self._values(weight))
+
+    def _replace(self, layer: Any) -> Any:
+        plain = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
+        stock = type(plain) in (keras.layers.Dense, keras.layers.LSTM, keras.layers.GRU)
+        if not stock or (self._dtype == "float32" and {plain.compute_dtype, plain.variable_dtype} != {"float32"}):
+            return super()._replace(layer)
+        # The kernel of a layer that was quantized or adapted (LoRA) is no variable: such a layer stays.
+        if type(plain) is keras.layers.Dense and isinstance(plain.kernel, keras.Variable):
+            return _Dense(plain, self._copy(plain.kernel))
+        replaced = super()._replace(layer)
+        if type(layer) in (keras.layers.LSTM, keras.layers.GRU) and getattr(layer, "reset_after", True):
+            cell = _LSTMCell if isinstance(layer, keras.layers.LSTM) else _GRUCell
+            replaced.cell = cell(layer.cell, *map(self._copy, (layer.cell.kernel, layer.cell.recurrent_kernel)))
+        return replaced
+
+    def _copy(self, weight: keras.Variable) -> "_Factor":
+        if self._transposed and not _gains(*weight.shape):
+            return _Factor(weight, False)
+        copy = keras.Variable(self._values(weight), self._dtype, trainable=False, autocast=False)
+        self._copies.append((copy, weight))
+        return _Factor(copy, self._transposed)
+
+    def _values(self, weight: keras.Variable) -> Any:
+        values = ops.cast(weight.value, self._dtype)
+        return ops.transpose(values) if self._transposed else values
+
+
+def _gains(rows: int, columns: int) -> bool:
+    """Whether a product with a matrix of that shape takes less time transposed."""
+    return keras.backend.backend() == "torch" or (rows >= 1024 and columns <= 4 * rows)
+
+
+class _Factor(NamedTuple):
+    """What rows are multiplied by."""
+
+    matrix: keras.Variable  # (F, G), or (G, F)
+    transposed: bool
+
+
+class _Cell(keras.layers.Layer):
+    """A stock cell whose two products read `kernel` and `recurrent_kernel` in place of its own."""
+
+    def __init__(self, cell: Any, kernel: _Factor, recurrent_kernel: _Factor):
+        super().__init__(dtype=cell.dtype_policy)
+        self.cell, self.kernel, self.recurrent_kernel = cell, kernel, recurrent_kernel
+        self.built = True
+
+    def products(self, frame: Any, state: Any) -> tuple[Any, Any]:
+        """Returns what the gates read of the frame and of the state, biases included."""
+        factors = (frame, self.kernel), (state, self.recurrent_kernel)
+        parts = [_product(rows, factor, self.compute_dtype) for rows, factor in factors]
+        if self.cell.use_bias:  # a GRU has one for either product, an LSTM one
+            biases = ops.reshape(self.cell.bias, (-1, self.cell.kernel.shape[-1]))
+            for index in range(biases.shape[0]):
+                parts[index] = parts[index] + biases[index]
+        return parts[0], parts[1]
+
+
+class _LSTMCell(_Cell):
+    def call(self, frame: Any, states: list, training: bool | None = None) -> tuple[Any, list]:
+        hidden, carry = states
+        i, f, candidate, o = ops.split(sum(self.products(frame, hidden)), 4, axis=-1)
+        gate, activation = self.cell.recurrent_activation, self.cell.activation
+        carry = gate(f) * carry + gate(i) * activation(candidate)
+        hidden = gate(o) * activation(carry)
+        return hidden, [hidden, carry]
+
+
+class _GRUCell(_Cell):
+    def call(self, frame: Any, states: list, training: bool | None = None) -> tuple[Any, list]:
+        (hidden,) = states
+        (z, r, candidate), (inner_z, inner_r, inner) = (
+            ops.split(part, 3, axis=-1) for part in self.products(frame, hidden)
+        )
+        gate, activation = self.cell.recurrent_activation, self.cell.activation
+        z, r = gate(z + inner_z), gate(r + inner_r)
+        hidden = z * hidden + (1 - z) * activation(candidate + r * inner)
+        return hidden, [hidden]
+
+
+class _Dense(keras.layers.Layer):
+    """A Dense layer whose product reads `kernel` in place of its own."""
+
+    def __init__(self, dense: keras.layers.Dense, kernel: _Factor):
+        super().__init__(dtype=dense.dtype_policy)
+        self.dense, self.kernel = dense, kernel
+        self.built = True
+
+    def call(self, frames: Any, mask: Any = None) -> Any:
+        rows = ops.reshape(frames, (-1, frames.shape[-1]))  # TensorFlow would read the matrix once for each clip
+        outputs = _product(rows, self.kernel, self.compute_dtype)
+        outputs = outputs if self.dense.bias is None else outputs + self.dense.bias
+        return self.dense.activation(ops.reshape(outputs, (*ops.shape(frames)[:-1], self.dense.units)))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return self.dense.compute_output_shape(input_shape)
+
+
+def _product(rows: Any, factor: _Factor, dtype: str) -> Any:
+    """Returns `rows` (B, F) times a matrix, as `dtype`."""
+    matrix, backend = factor.matrix, keras.backend.backend()
+    if factor.transposed:
+        return ops.transpose(ops.matmul(matrix.value, ops.transpose(ops.cast(rows, matrix.dtype))))
+    if backend == "torch" and matrix.value.device.type == "cpu":
+        return ops.cast(ops.matmul(ops.cast(rows, "float32"), ops.cast(matrix, "float32")), dtype)
+    rows = ops.cast(rows, matrix.dtype)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        product = tf.raw_ops.BatchMatMulV3(x=rows, y=matrix.value, Tout=tf.float32)
+    elif backend == "jax":
+        import jax
+
+        product = jax.numpy.matmul(rows, matrix.value, preferred_element_type="float32")
+    else:
+        product = ops.matmul(rows, matrix)
+    return ops.cast(product, dtype)

@@ -39,6 +39,20 @@ def distance(song, other):
     return float(np.sqrt(np.mean((song - other) ** 2) / np.mean(other**2)))
 
 
+@pytest.fixture
+def gaining():
+    """How many clips gain by transposed copies."""
+    return 2 if keras.backend.backend() == "torch" else 1
+
+
+@pytest.fixture(autouse=True)
+def small_matrices_gain(monkeypatch):
+    """On TensorFlow, which gains nothing, transposed copies are the same choice as on JAX, if it is made."""
+    monkeypatch.setattr(_copies, "_gains", lambda *shape: True)
+    if keras.backend.backend() == "tensorflow":
+        monkeypatch.setattr(_generator, "transposed_is_faster", lambda clips: clips == 1)
+
+
 # --- half precision
 
 
@@ -52,11 +66,10 @@ def test_the_song_is_near_that_in_float32_and_not_the_same(make, melody, options
 
 
 @pytest.mark.parametrize("options", STACKS.values(), ids=STACKS.keys())
-def test_no_matrix_is_read_in_float32(make, melody, options):
+def test_what_is_read_are_copies(make, melody, options, gaining):
     """Where all of them are spoiled after the song has begun, it goes on; so it does not where they are shared."""
-    clips = 1 if keras.backend.backend() == "torch" else 2  # as many as gain nothing by a transposed copy
     frames = np.zeros((3, 32), "float32")
-    for dtype, unharmed in (("bfloat16", True), (None, False)):
+    for dtype, clips, unharmed in (("bfloat16", 1, True), (None, 3 - gaining, False), (None, gaining, True)):
         generator = make(make_stack(**options), dtype=dtype)
         song = generator._history("carry", [frames] * clips)
         for layer in generator.stack._flatten_layers():
@@ -125,20 +138,6 @@ def test_what_half_precision_is_not_for(make, melody):
 
 
 # --- transposed copies
-
-
-@pytest.fixture
-def gaining():
-    """How many clips gain by transposed copies."""
-    return 2 if keras.backend.backend() == "torch" else 1
-
-
-@pytest.fixture(autouse=True)
-def small_matrices_gain(monkeypatch):
-    """On TensorFlow, which gains nothing, transposed copies are the same choice as on JAX, if it is made."""
-    monkeypatch.setattr(_copies, "_gains", lambda *shape: True)
-    if keras.backend.backend() == "tensorflow":
-        monkeypatch.setattr(_generator, "transposed_is_faster", lambda clips: clips == 1)
 
 
 @pytest.mark.parametrize("options", STACKS.values(), ids=STACKS.keys())

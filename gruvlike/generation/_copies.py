@@ -66,7 +66,9 @@ class CopyTwin(Twin):
     def _copy(self, weight: keras.Variable) -> "_Factor":
         if self._transposed and not _gains(*weight.shape):
             return _Factor(weight, False)
-        copy = keras.Variable(self._values(weight), self._dtype, trainable=False, autocast=False)
+        shape = weight.shape[::-1] if self._transposed else weight.shape
+        copy = keras.Variable(ops.zeros(shape), self._dtype, trainable=False, autocast=False)
+        copy.assign(self._values(weight))  # not given at once: on torch what is transposed is the weight itself
         self._copies.append((copy, weight))
         return _Factor(copy, self._transposed)
 

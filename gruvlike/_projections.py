@@ -2,7 +2,7 @@
 
 Keras multiplies the input of each step by the kernel in a product of its own, which reads the whole kernel for a few
 rows. What a step reads of the input does not depend on the steps before: one product of all of them is the same, and
-comes closer to what the processor can do. cuDNN does this itself, and so does Keras on torch.
+comes closer to what the processor can do. cuDNN does this itself.
 """
 
 import inspect
@@ -72,8 +72,8 @@ class _GRUGates(_Gates):
 def project_at_once(stack: keras.Model) -> None:
     """Makes the stock LSTM and GRU layers of a stack, on a CPU, multiply the inputs of all steps in one product.
 
-    The layers stay what they are, and so does what is saved of them. Where there is a GPU, and on torch, nothing is
-    done: there they do so already.
+    The layers stay what they are, and so does what is saved of them. Where there is a GPU nothing is done: cuDNN does
+    so already. Nor is it on torch, whose loop runs in Python.
 
     Args:
         stack: Any Keras model.

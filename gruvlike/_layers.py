@@ -1,4 +1,4 @@
-"""What encoders and normalizers share: a Keras layer that serves numpy arrays and tensors with the same methods."""
+"""What encoders and normalizers share, layers that serve numpy arrays and tensors alike; and where one computes."""
 
 import inspect
 from typing import Any

@@ -363,6 +363,7 @@ def test_an_old_model_goes_on_training():
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_a_saved_model_opens_where_gruv2015_was_never_imported(tmp_path):
     old = gruv2015.to_audio_model(gruv2015.network(8, 4), np.zeros(8), np.ones(8), 8000)
     old.save(tmp_path / "old.keras")

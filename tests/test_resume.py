@@ -141,6 +141,7 @@ class Begun(keras.callbacks.Callback):
         self.count = state["count"]
 
 
+@pytest.mark.slow
 def test_what_happens_at_the_beginning_of_an_epoch_happens_once(parts, tmp_path):
     """A schedule of the learning rate, a callback that counts, dropout of what recurs."""
 

@@ -175,6 +175,7 @@ def train_stateful(corpus, directory, extra=()):
     return model.get_weights()
 
 
+@pytest.mark.slow
 def test_a_stateful_run_goes_on_within_an_epoch_after_a_crash(corpus, tmp_path):
     music = gl.Corpus(corpus)
     whole = train_stateful(music, tmp_path / "whole")

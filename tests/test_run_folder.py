@@ -133,6 +133,7 @@ def weights(path):
     return [np.array(w) for w in gl.load(path).get_weights()]
 
 
+@pytest.mark.slow
 def test_the_best_is_that_of_whole_epochs(parts, tmp_path):
     """A part of an epoch seems better than all: going on, the best is that of a run without an interruption."""
 
@@ -240,6 +241,7 @@ def test_statistics_of_another_machine(parts, copied, caplog):
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
 
 
+@pytest.mark.slow
 def test_long_epochs_are_all_saved(parts, tmp_path, monkeypatch):
     """Only where epochs are short does saving wait for its share of the time."""
     kept = []

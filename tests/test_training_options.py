@@ -194,6 +194,7 @@ def test_the_second_window_goes_on_from_the_first(corpus, cell):
     assert np.abs(np.subtract(losses, plain))[1:count].min() > 1e-4  # the control: without the state it is another
 
 
+@pytest.mark.slow
 def test_validation_and_saved_files_start_from_zero(corpus, tmp_path):
     model = corpus_model(corpus, dropout=0.1, scheduled_sampling=0.5, sampling_updates=2, rollout_steps=1)
     model.compile("adam", **QUICK)

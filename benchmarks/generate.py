@@ -56,11 +56,22 @@ def twin_step(twin: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def jax_step(twin: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """The same in JAX: a compiled function, which the states go through. A bare `twin(frame)` compiles at each call."""
+    """The same in JAX: a compiled function, which the states go through. A bare `twin(frame)` compiles at each call.
+
+    `stateless_call` would not do: the states of recurrent layers are not among the variables of a model.
+    """
     import jax
 
-    step = jax.jit(lambda weights, states, frame: twin.stateless_call(weights, states, frame, training=False))
-    weights, states = ([v.value for v in kind] for kind in (twin.trainable_variables, twin.non_trainable_variables))
+    kept = [state for layer in twin.layers for state in keras.tree.flatten(getattr(layer, "states", None) or [])]
+
+    @jax.jit
+    def step(weights: list, states: list, frame: Any) -> tuple[Any, list]:
+        mapping = list(zip([*twin.variables, *kept], [*weights, *states], strict=True))
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            output = twin(frame, training=False)
+        return output, [scope.get_current_value(state) for state in kept]
+
+    weights, states = ([variable.value for variable in variables] for variables in (twin.variables, kept))
 
     def go_on(frame: np.ndarray) -> np.ndarray:
         nonlocal states

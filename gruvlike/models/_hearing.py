@@ -44,6 +44,7 @@ class CarriedStates(keras.layers.Layer):
     def __init__(self) -> None:
         super().__init__(name="carried_states")
         self._count = 0
+        self.built = True  # otherwise each `train_on_batch` has Keras trace the whole model first, to build it
 
     def prepare(self, initial: list[Any]) -> bool:
         """Makes room for states like `initial`, each (B, units); returns whether there was none."""

@@ -14,6 +14,7 @@ from keras import ops
 
 from gruvlike._layers import on_cpu
 from gruvlike._recurrence import recur
+from gruvlike._torch_layers import TorchLoop, has_operation
 
 
 class _Gates(keras.layers.Layer):
@@ -73,7 +74,7 @@ def project_at_once(stack: keras.Model) -> None:
     """Makes the stock LSTM and GRU layers of a stack, on a CPU, multiply the inputs of all steps in one product.
 
     The layers stay what they are, and so does what is saved of them. Where there is a GPU nothing is done: cuDNN does
-    so already. Nor is it on torch, whose loop runs in Python.
+    so already. On torch they leave all their steps to one operation of torch's own.
 
     Args:
         stack: Any Keras model.
@@ -87,11 +88,14 @@ def project_at_once(stack: keras.Model) -> None:
         >>> bool(np.allclose(stack.predict(frames, verbose=0), before, atol=1e-6))
         True
     """
-    if keras.backend.backend() not in ("tensorflow", "jax") or not on_cpu():
+    if keras.backend.backend() not in ("tensorflow", "jax", "torch") or not on_cpu():
         return
     for layer in _stock(stack):
-        gates = (_LSTMGates if isinstance(layer, keras.layers.LSTM) else _GRUGates)(layer.cell)
-        layer.inner_loop = _InnerLoop(layer, gates)
+        if keras.backend.backend() != "torch":
+            gates = (_LSTMGates if isinstance(layer, keras.layers.LSTM) else _GRUGates)(layer.cell)
+            layer.inner_loop = _InnerLoop(layer, gates)
+        elif has_operation(layer) and "inner_loop" not in vars(layer):
+            layer.inner_loop = TorchLoop(layer)
 
 
 def _stock(model: keras.Model) -> Iterator[Any]:

@@ -1,17 +1,19 @@
 """Adam on a CPU: the update of a weight in one operation.
 
-Keras writes it as some ten operations, and TensorFlow runs each on its own over all the weights: some thirty times the
-weights are read or written, which for a large network takes as long as its products. TensorFlow has an operation that
-does it at once, in seven; XLA, on JAX, makes one.
+Keras writes it as some ten operations, and TensorFlow and torch run each on its own over all the weights: some thirty
+times the weights are read or written, which for a large network takes as long as its products. Both have an operation
+that does it at once, in seven; XLA, on JAX, makes one.
 """
 
 from typing import Any
 
 import keras
 
+from gruvlike._layers import on_cpu
+
 
 def update_at_once(optimizer: Any) -> None:
-    """Makes a stock Adam or AdamW, on TensorFlow and a CPU, update each weight in one operation.
+    """Makes a stock Adam or AdamW, on TensorFlow or torch and a CPU, update each weight in one operation.
 
     The formula, the state and what is saved of it stay those of Keras. Other optimizers are left alone.
 
@@ -29,16 +31,20 @@ def update_at_once(optimizer: Any) -> None:
     References:
         Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
     """
-    stock_types = keras.optimizers.Adam, keras.optimizers.AdamW
-    if (
-        keras.backend.backend() != "tensorflow"
-        or type(optimizer) not in stock_types
-        or "update_step" in vars(optimizer)
-    ):
+    # On torch these are made as subclasses, which are Keras's own as well.
+    stock_types = {type(kind()) for kind in (keras.optimizers.Adam, keras.optimizers.AdamW)}
+    if type(optimizer) not in stock_types or optimizer.amsgrad or not on_cpu():
         return
+    if keras.backend.backend() == "tensorflow":
+        _by_tensorflow(optimizer)
+    elif keras.backend.backend() == "torch":
+        _by_torch(optimizer)
+
+
+def _by_tensorflow(optimizer: Any) -> None:
     import tensorflow as tf
 
-    if optimizer.amsgrad or tf.distribute.has_strategy() or tf.config.list_logical_devices("GPU"):
+    if tf.distribute.has_strategy() or "update_step" in vars(optimizer):
         return
     stock = optimizer.update_step
 
@@ -62,3 +68,36 @@ def update_at_once(optimizer: Any) -> None:
         )
 
     optimizer.update_step = update_step
+
+
+def _by_torch(optimizer: Any) -> None:
+    import torch
+
+    if "_parallel_update_step" in vars(optimizer):
+        return
+    stock = optimizer._parallel_update_step
+
+    def update_all(gradients: list[Any], variables: list[Any], learning_rate: Any) -> None:
+        values = [variable.value for variable in variables]
+        if any(tensor.dtype != torch.float32 or tensor.is_sparse for tensor in (*gradients, *values)):
+            stock(gradients, variables, learning_rate)
+            return
+        indices = [optimizer._get_variable_index(variable) for variable in variables]
+        step = int(optimizer.iterations) + 1
+        torch._fused_adam_(
+            values,
+            gradients,
+            [optimizer._momentums[index].value for index in indices],
+            [optimizer._velocities[index].value for index in indices],
+            [],
+            [torch.tensor(float(step))] * len(values),
+            lr=float(learning_rate),
+            beta1=optimizer.beta_1,
+            beta2=optimizer.beta_2,
+            weight_decay=0.0,  # Keras does that on its own
+            eps=optimizer.epsilon / (1 - optimizer.beta_2**step) ** 0.5,  # torch adds it after correcting the bias
+            amsgrad=False,
+            maximize=False,
+        )
+
+    optimizer._parallel_update_step = update_all

@@ -19,6 +19,10 @@ OPTIMIZERS = {
 }
 
 
+def in_one(optimizer):
+    return bool({"update_step", "_parallel_update_step"} & vars(optimizer).keys())
+
+
 def updated(optimizer, updates=4):
     rng = np.random.default_rng(0)
     weights = [keras.Variable(rng.standard_normal(shape), dtype="float32") for shape in ((3, 2), (4,))]
@@ -33,7 +37,7 @@ def updated(optimizer, updates=4):
 def test_the_update_is_that_of_keras(make):
     fast = make()
     update_at_once(fast)
-    assert ("update_step" in vars(fast)) == (keras.backend.backend() == "tensorflow")
+    assert in_one(fast) == (keras.backend.backend() != "jax")
     for one, other in zip(updated(make()), updated(fast), strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
 
@@ -44,14 +48,14 @@ def test_others_are_left_alone():
 
     for optimizer in (keras.optimizers.SGD(), keras.optimizers.Adam(amsgrad=True), Mine(), keras.optimizers.Nadam()):
         update_at_once(optimizer)
-        assert "update_step" not in vars(optimizer)
+        assert not in_one(optimizer)
 
 
 def test_a_model_that_is_compiled_trains_with_it_and_is_saved_as_stock(melody, tmp_path):
     encoder = gl.TimeBlocks(8)
     model = gl.AudioModel(encoder, gl.Identity(), gl.recurrent_stack(8, units=(4,), random_seed=0), sample_rate=8000)
     model.compile("adam")
-    assert ("update_step" in vars(model.optimizer)) == (keras.backend.backend() == "tensorflow")
+    assert in_one(model.optimizer) == (keras.backend.backend() != "jax")
     model.fit(melody[None, :80], verbose=0)
     model.save(tmp_path / "run.keras")
     loaded = gl.load(tmp_path / "run.keras")

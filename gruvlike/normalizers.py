@@ -149,7 +149,9 @@ class Normalizer(TwoWayLayer):
     def _forward(self, frames: Any) -> Any:
         shift, scale, xp = self._values(frames)
         varies = scale > 0
-        return xp.where(varies, (frames - shift) / xp.where(varies, scale, 1.0), 0.0)
+        # A factor for each feature, not a choice for each number: two passes over the frames in place of three.
+        factor = xp.where(varies, 1.0 / xp.where(varies, scale, 1.0), 0.0)
+        return (frames - shift) * factor
 
     def _backward(self, frames: Any) -> Any:
         shift, scale, _ = self._values(frames)

@@ -1,4 +1,4 @@
-"""Weights in half precision or transposed, and the step compiled by torch: what they change, and what not."""
+"""Weights in half precision or another layout, and the step compiled by torch: what they change, and what not."""
 
 import shutil
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike.generation import _copies, _generator
+from gruvlike.generation import _copies
 
 pytestmark = pytest.mark.backends
 HALVES = ("bfloat16", "float16")
@@ -39,18 +39,16 @@ def distance(song, other):
     return float(np.sqrt(np.mean((song - other) ** 2) / np.mean(other**2)))
 
 
-@pytest.fixture
-def gaining():
-    """How many clips gain by transposed copies."""
-    return 2 if keras.backend.backend() == "torch" else 1
-
-
 @pytest.fixture(autouse=True)
 def small_matrices_gain(monkeypatch):
-    """On TensorFlow, which gains nothing, transposed copies are the same choice as on JAX, if it is made."""
-    monkeypatch.setattr(_copies, "_gains", lambda *shape: True)
-    if keras.backend.backend() == "tensorflow":
-        monkeypatch.setattr(_generator, "transposed_is_faster", lambda clips: clips == 1)
+    """All of them, and 3 columns are a strip: some matrices are cut evenly, some are not, one is a single strip."""
+    monkeypatch.setattr(_copies, "_gains", lambda *_: True)
+    monkeypatch.setattr(_copies, "STRIP", 3)
+
+
+def layouts():
+    """Those that are read for so many clips."""
+    return {1: None, 2: "transposed"} if keras.backend.backend() == "torch" else {1: "transposed", 2: "strips"}
 
 
 # --- half precision
@@ -66,10 +64,11 @@ def test_the_song_is_near_that_in_float32_and_not_the_same(make, melody, options
 
 
 @pytest.mark.parametrize("options", STACKS.values(), ids=STACKS.keys())
-def test_what_is_read_are_copies(make, melody, options, gaining):
+def test_what_is_read_are_copies(make, melody, options):
     """Where all of them are spoiled after the song has begun, it goes on; so it does not where they are shared."""
     frames = np.zeros((3, 32), "float32")
-    for dtype, clips, unharmed in (("bfloat16", 1, True), (None, 3 - gaining, False), (None, gaining, True)):
+    for dtype, clips in (("bfloat16", 1), (None, 1), (None, 2)):
+        unharmed = dtype is not None or layouts()[clips] is not None
         generator = make(make_stack(**options), dtype=dtype)
         song = generator._history("carry", [frames] * clips)
         for layer in generator.stack._flatten_layers():
@@ -137,56 +136,64 @@ def test_what_half_precision_is_not_for(make, melody):
         make(make_stack(units=(4,)), dtype="float16").extend(melody[:160], steps=2, history="full")
 
 
-# --- transposed copies
+# --- copies in another layout
 
 
 @pytest.mark.parametrize("options", STACKS.values(), ids=STACKS.keys())
-def test_transposed_copies_are_read_and_the_song_is_the_same(make, melody, options, gaining):
-    """The same as that of clips which share the weights, to rounding."""
+def test_copies_are_read_and_the_song_is_the_same(make, melody, options):
+    """The same as that of the weights themselves, to rounding."""
     seeds, stack = [melody[:160], melody[80:240]], make_stack(**options)
-    songs = {}
-    for clips in (1, 2):
+    plain = make(stack).extend(seeds, steps=6, history="full")
+    for clips, layout in layouts().items():
         generator = make(stack)
-        songs[clips] = generator.extend(seeds[:clips], steps=6)
-        assert list(generator._twins) == [clips == gaining]
-    np.testing.assert_allclose(songs[1][0], songs[2][0], atol=1e-5)
-    assert isinstance(generator.extend(seeds[:gaining], steps=1), np.ndarray)
-    copies = generator._loops[gaining].twin._copies
-    assert len(copies) == 2 * len(options["units"]) + ("projection" in options) + 1
-    assert all(copy.shape == weight.shape[::-1] for copy, weight in copies)
+        songs = generator.extend(seeds[:clips], steps=6)
+        np.testing.assert_allclose(songs, plain[:clips], atol=1e-5)
+        assert list(generator._twins) == [layout]
+        copies = getattr(generator._loops[clips].twin, "_copies", [])
+        assert len(copies) == (2 * len(options["units"]) + ("projection" in options) + 1 if layout else 0)
+        for parts, weight in copies:
+            shapes = [part.shape for part in parts]
+            rows, columns = weight.shape
+            widths = [3] * (columns // 3) + [columns % 3] * (columns % 3 > 0)
+            expected = [(rows, width) for width in widths] if layout == "strips" else [(columns, rows)]
+            assert shapes == expected
 
 
-def test_transposed_copies_follow_more_training(make, melody, gaining):
-    stack = make_stack(units=(8,))
-    generator = make(stack)
-    before = generator.extend(melody[:160], steps=4, clips=gaining)
-    stack.set_weights([1.5 * w for w in stack.get_weights()])
-    after = generator.extend(melody[:160], steps=4, clips=gaining)
-    np.testing.assert_array_equal(after, make(stack).extend(melody[:160], steps=4, clips=gaining))
-    assert distance(after, before) > 0.05
+def test_copies_follow_more_training(make, melody):
+    for clips, layout in layouts().items():
+        stack = make_stack(units=(8,))
+        generator = make(stack)
+        before = generator.extend(melody[:160], steps=4, clips=clips)
+        stack.set_weights([1.5 * w for w in stack.get_weights()])
+        after = generator.extend(melody[:160], steps=4, clips=clips)
+        np.testing.assert_array_equal(after, make(stack).extend(melody[:160], steps=4, clips=clips), str(layout))
+        assert distance(after, before) > 0.05
 
 
-def test_what_computes_in_another_type_is_not_copied_to_float32(make, melody, gaining):
+def test_what_computes_in_another_type_is_not_copied_to_float32(make, melody):
     before = keras.config.dtype_policy()
     try:
         keras.config.set_dtype_policy("mixed_bfloat16")
         generator = make(make_stack(units=(8,)))
     finally:
         keras.config.set_dtype_policy(before)
-    generator.extend(melody[:160], steps=4, clips=gaining)
-    copied = generator._loops[gaining].twin._copies
+    generator.extend(melody[:160], steps=4, clips=2)
+    copied = generator._loops[2].twin._copies
     assert [weight.shape for _, weight in copied] in ([], [(8, 32)])  # at most the head, which computes in float32
 
 
-def test_only_what_gains_is_copied(make, melody, gaining, monkeypatch):
+def test_only_what_gains_is_copied(make, melody, monkeypatch):
     """Of an LSTM here its kernel, 32 x 24, has the fewest columns for its rows."""
-    monkeypatch.setattr(_copies, "_gains", lambda rows, columns: columns < rows)
+    monkeypatch.setattr(_copies, "_gains", lambda layout, rows, columns: columns < rows)
     stack = make_stack(units=(6,))
-    generator = make(stack)
     seeds = [melody[:160], melody[80:240]]
-    song = generator.extend(seeds[:gaining], steps=6)
-    assert [weight.shape for _, weight in generator._loops[gaining].twin._copies] == [(32, 24)]
-    np.testing.assert_allclose(song[0], make(stack).extend(seeds[: 3 - gaining], steps=6)[0], atol=1e-5)
+    plain = make(stack).extend(seeds, steps=6, history="full")
+    for clips, layout in layouts().items():
+        generator = make(stack)
+        song = generator.extend(seeds[:clips], steps=6)
+        copies = getattr(generator._loops[clips].twin, "_copies", [])
+        assert [weight.shape for _, weight in copies] == ([(32, 24)] if layout else [])
+        np.testing.assert_allclose(song, plain[:clips], atol=1e-5)
 
 
 # --- torch.compile

@@ -1,8 +1,12 @@
 """A twin that multiplies by copies of the matrices of LSTM, GRU and Dense layers, which can be read faster.
 
-Transposed, on a CPU: a product of one row with a matrix of many rows then reads it from its first to its last byte,
-where Keras's order has XLA jump. That takes half the time from memory, 22050 x 1024 for instance. Matrices of few rows,
-and many clips, take longer for it. On torch it is many clips that gain, with any matrix.
+In another layout, on a CPU, where a matrix has many rows:
+
+- transposed: a product with one row (one clip) then reads it from its first to its last byte, where Keras's order has
+  XLA jump. That takes half the time from memory, 22050 x 1024 for instance. On torch it is many clips that gain by it,
+  with any matrix.
+- in strips of some columns: XLA computes the products of several rows (clips) with each of them side by side, one on
+  each core, where it shares out a product with the whole at twice the time.
 
 In half precision: a step reads half as many bytes. A product takes both of its factors in that type and sums in
 float32. Torch rounds the sum to that type on a GPU; on a CPU, where its products in half precision take many times as
@@ -12,23 +16,29 @@ long, it converts the matrix at each step. States, biases and everything else st
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from gruvlike._layers import on_cpu
 from gruvlike._twin import Twin
 
-
-def transposed_is_faster(clips: int) -> bool:
-    """Whether, for so many clips at once, products with some transposed float32 matrices take less time."""
-    gaining = {"jax": clips == 1, "torch": clips > 1}  # TensorFlow's loop gains a tenth: copying takes longer
-    return on_cpu() and gaining.get(keras.backend.backend(), False)
+STRIP = 64  # columns: wider strips gain nothing, narrower ones less
 
 
-def make_twin(stack: keras.Model, dtype: str | None, transposed: bool) -> Twin:
-    """Returns a twin that reads copies, of type `dtype` or transposed, or (with neither) the weights themselves."""
+def fastest_layout(clips: int) -> str | None:
+    """Returns how float32 matrices are best read for so many clips at once: "transposed", in "strips", or as is."""
+    if not on_cpu():
+        return None
+    if keras.backend.backend() == "torch":
+        return "transposed" if clips > 1 else None
+    return "strips" if clips > 1 else "transposed"
+
+
+def make_twin(stack: keras.Model, dtype: str | None, layout: str | None) -> Twin:
+    """Returns a twin that reads copies, of type `dtype` or in a `layout`, or (with neither) the weights themselves."""
     if dtype is not None:
         return CopyTwin(stack, dtype)
-    return CopyTwin(stack, "float32", transposed=True) if transposed else Twin(stack)
+    return Twin(stack) if layout is None else CopyTwin(stack, "float32", layout)
 
 
 class CopyTwin(Twin):
@@ -37,17 +47,18 @@ class CopyTwin(Twin):
     Args:
         stack: As for `Twin`.
         dtype: `"bfloat16"` or `"float16"`, or `"float32"`: then layers that compute in another type keep their own.
-        transposed: Copies only the matrices that gain by it, and those transposed.
+        layout: `"transposed"` or `"strips"`: only the matrices that gain by it are copied, and in that layout.
     """
 
-    def __init__(self, stack: keras.Model, dtype: str, transposed: bool = False):
-        self._dtype, self._transposed = dtype, transposed
-        self._copies: list[tuple[keras.Variable, keras.Variable]] = []
+    def __init__(self, stack: keras.Model, dtype: str, layout: str | None = None):
+        self._dtype, self._layout = dtype, layout
+        self._copies: list[tuple[tuple[keras.Variable, ...], keras.Variable]] = []
         super().__init__(stack)
 
     def refresh(self) -> None:
-        for copy, weight in self._copies:
-            copy.assign(self._values(weight))
+        for copies, weight in self._copies:
+            for copy, values in zip(copies, self._values(weight), strict=True):
+                copy.assign(values)
 
     def _replace(self, layer: Any) -> Any:
         plain = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
@@ -64,28 +75,36 @@ class CopyTwin(Twin):
         return replaced
 
     def _copy(self, weight: keras.Variable) -> "_Factor":
-        if self._transposed and not _gains(*weight.shape):
-            return _Factor(weight, False)
-        shape = weight.shape[::-1] if self._transposed else weight.shape
-        copy = keras.Variable(ops.zeros(shape), self._dtype, trainable=False, autocast=False)
-        copy.assign(self._values(weight))  # not given at once: on torch what is transposed is the weight itself
-        self._copies.append((copy, weight))
-        return _Factor(copy, self._transposed)
+        if self._layout and not _gains(self._layout, *weight.shape):
+            return _Factor((weight,), False)
+        copies = []
+        for values in self._values(weight):
+            copy = keras.Variable(ops.zeros(values.shape), self._dtype, trainable=False, autocast=False)
+            copy.assign(values)  # not given at once: on torch what is transposed is the weight itself
+            copies.append(copy)
+        self._copies.append((tuple(copies), weight))
+        return _Factor(tuple(copies), self._layout == "transposed")
 
-    def _values(self, weight: keras.Variable) -> Any:
+    def _values(self, weight: keras.Variable) -> list[Any]:
+        if self._layout == "strips":  # cut on the host: JAX would compile each cut
+            columns = ops.convert_to_numpy(weight.value)
+            return np.split(columns, range(STRIP, columns.shape[1], STRIP), axis=1)
         values = ops.cast(weight.value, self._dtype)
-        return ops.transpose(values) if self._transposed else values
+        return [ops.transpose(values) if self._layout else values]
 
 
-def _gains(rows: int, columns: int) -> bool:
-    """Whether a product with a matrix of that shape takes less time transposed."""
-    return keras.backend.backend() == "torch" or (rows >= 1024 and columns <= 4 * rows)
+def _gains(layout: str, rows: int, columns: int) -> bool:
+    """Whether a product with a matrix of that shape takes less time in that layout."""
+    if keras.backend.backend() == "torch":
+        return True
+    # More strips would gain a little more a step, and lose more by being compiled.
+    return rows >= 1024 and columns <= (4 * rows if layout == "transposed" else rows)
 
 
 class _Factor(NamedTuple):
     """What rows are multiplied by."""
 
-    matrix: keras.Variable  # (F, G), or (G, F)
+    matrices: tuple[keras.Variable, ...]  # (F, G), side by side; or one, (G, F)
     transposed: bool
 
 
@@ -104,14 +123,14 @@ class _Cell(keras.layers.Layer):
         if self.cell.use_bias:  # a GRU has one for either product, an LSTM one
             biases = ops.reshape(self.cell.bias, (-1, self.cell.kernel.shape[-1]))
             for index in range(biases.shape[0]):
-                parts[index] = parts[index] + biases[index]
+                parts[index] = _sum(parts[index], biases[index])
         return parts[0], parts[1]
 
 
 class _LSTMCell(_Cell):
     def call(self, frame: Any, states: list, training: bool | None = None) -> tuple[Any, list]:
         hidden, carry = states
-        i, f, candidate, o = ops.split(sum(self.products(frame, hidden)), 4, axis=-1)
+        i, f, candidate, o = ops.split(_sum(*self.products(frame, hidden)), 4, axis=-1)
         gate, activation = self.cell.recurrent_activation, self.cell.activation
         carry = gate(f) * carry + gate(i) * activation(candidate)
         hidden = gate(o) * activation(carry)
@@ -141,29 +160,37 @@ class _Dense(keras.layers.Layer):
     def call(self, frames: Any, mask: Any = None) -> Any:
         rows = ops.reshape(frames, (-1, frames.shape[-1]))  # TensorFlow would read the matrix once for each clip
         outputs = _product(rows, self.kernel, self.compute_dtype)
-        outputs = outputs if self.dense.bias is None else outputs + self.dense.bias
+        outputs = outputs if self.dense.bias is None else _sum(outputs, self.dense.bias)
         return self.dense.activation(ops.reshape(outputs, (*ops.shape(frames)[:-1], self.dense.units)))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return self.dense.compute_output_shape(input_shape)
 
 
+def _sum(product: Any, other: Any) -> Any:
+    """Returns the sum; on TensorFlow as a difference: a product and an addition XLA computes as one, on one core."""
+    return product - (-other) if keras.backend.backend() == "tensorflow" else product + other
+
+
 def _product(rows: Any, factor: _Factor, dtype: str) -> Any:
     """Returns `rows` (B, F) times a matrix, as `dtype`."""
-    matrix, backend = factor.matrix, keras.backend.backend()
-    if factor.transposed:
+    products = [_product_of_one(rows, matrix, factor.transposed) for matrix in factor.matrices]
+    return ops.cast(products[0] if len(products) == 1 else ops.concatenate(products, axis=-1), dtype)
+
+
+def _product_of_one(rows: Any, matrix: keras.Variable, transposed: bool) -> Any:
+    backend = keras.backend.backend()
+    if transposed:
         return ops.transpose(ops.matmul(matrix.value, ops.transpose(ops.cast(rows, matrix.dtype))))
     if backend == "torch" and matrix.value.device.type == "cpu":
-        return ops.cast(ops.matmul(ops.cast(rows, "float32"), ops.cast(matrix, "float32")), dtype)
+        return ops.matmul(ops.cast(rows, "float32"), ops.cast(matrix, "float32"))
     rows = ops.cast(rows, matrix.dtype)
     if backend == "tensorflow":
         import tensorflow as tf
 
-        product = tf.raw_ops.BatchMatMulV3(x=rows, y=matrix.value, Tout=tf.float32)
-    elif backend == "jax":
+        return tf.raw_ops.BatchMatMulV3(x=rows, y=matrix.value, Tout=tf.float32)
+    if backend == "jax":
         import jax
 
-        product = jax.numpy.matmul(rows, matrix.value, preferred_element_type="float32")
-    else:
-        product = ops.matmul(rows, matrix)
-    return ops.cast(product, dtype)
+        return jax.numpy.matmul(rows, matrix.value, preferred_element_type="float32")
+    return ops.matmul(rows, matrix)

@@ -9,7 +9,7 @@ import numpy as np
 
 from gruvlike import _checks
 from gruvlike._twin import Twin, refuse_bidirectional
-from gruvlike.generation._copies import make_twin, transposed_is_faster
+from gruvlike.generation._copies import fastest_layout, make_twin
 from gruvlike.generation._histories import CarriedHistory, RepeatedHistory, check_causal
 from gruvlike.generation._loops import Loop, make_forward, make_loop
 
@@ -86,7 +86,7 @@ class Generator:
         for name, value in given.items():
             setattr(self, name, value)
         refuse_bidirectional(self.stack)
-        self._twins: dict[bool, Twin] = {}
+        self._twins: dict[str | None, Twin] = {}
         self._loops: dict[int, Loop] = {}
         self._forward: Any = None
 
@@ -318,13 +318,13 @@ class Generator:
         return RepeatedHistory(self._forward, np.stack(seeds), None if history == "full" else history)
 
     def _loop(self, clips: int, features: int) -> Loop:
-        transposed = self.dtype is None and transposed_is_faster(clips)
-        if transposed in self._twins:
-            self._twins[transposed].refresh()
+        layout = None if self.dtype else fastest_layout(clips)
+        if layout in self._twins:
+            self._twins[layout].refresh()
         else:
-            self._twins[transposed] = make_twin(self.stack, self.dtype, transposed)
+            self._twins[layout] = make_twin(self.stack, self.dtype, layout)
         if clips not in self._loops:
-            self._loops[clips] = make_loop(self._twins[transposed], clips, features, self.torch_compile)
+            self._loops[clips] = make_loop(self._twins[layout], clips, features, self.torch_compile)
         return self._loops[clips]
 
 

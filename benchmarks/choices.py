@@ -33,7 +33,7 @@ def choices_for(network: Network) -> dict[str, dict[str, Any]]:
 
 
 def measure(
-    networks: tuple[Network, ...] = (PAPER, BLOG, LAPPED), steps: int = 2, rounds: int = 3, peak_size: int = 3072
+    networks: tuple[Network, ...] = (PAPER, BLOG, LAPPED), steps: int = 1, rounds: int = 3, peak_size: int = 3072
 ) -> tuple[list[Row], str]:
     """Measures a training step of each network in each way."""
     rows, compiling = [], []

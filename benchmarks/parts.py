@@ -50,7 +50,7 @@ def actions_of(network: Network) -> dict[str, Callable[[], Any]]:
 
 
 def measure(
-    networks: tuple[Network, ...] = (PAPER, HALF, BLOG, LAPPED), rounds: int = 5, peak_size: int = 3072
+    networks: tuple[Network, ...] = (PAPER, HALF, BLOG, LAPPED), rounds: int = 3, peak_size: int = 3072
 ) -> tuple[list[tuple], str]:
     """Measures the parts of a step of each network."""
     rows = []
@@ -77,7 +77,7 @@ def main() -> None:
     if keras.backend.backend() != "tensorflow":
         logger.info("The parts of a step are measured with TensorFlow: skipped.")
         return
-    rows, notes = measure(rounds=9 if FULL else 5)
+    rows, notes = measure(rounds=9 if FULL else 3)
     header = ("network", "encode", "forward", "backward", "update", "step", "forward GFLOP/s", "backward", "peak")
     text = table(header, rows)
     write_block(PAGE, "parts", f"{text}\n\n{notes}\n\n{machine()}")

@@ -86,9 +86,11 @@ class CopyTwin(Twin):
         return _Factor(tuple(copies), self._layout == "transposed")
 
     def _values(self, weight: keras.Variable) -> list[Any]:
-        if self._layout == "strips":  # cut on the host: JAX would compile each cut
-            columns = ops.convert_to_numpy(weight.value)
-            return np.split(columns, range(STRIP, columns.shape[1], STRIP), axis=1)
+        if self._layout == "strips":
+            cuts = list(range(STRIP, weight.shape[1], STRIP))
+            if keras.backend.backend() == "jax":  # which would compile each cut
+                return np.split(ops.convert_to_numpy(weight.value), cuts, axis=1)
+            return ops.split(weight.value, cuts, axis=1)
         values = ops.cast(weight.value, self._dtype)
         return [ops.transpose(values) if self._layout else values]
 

@@ -286,7 +286,8 @@ class Generator:
         done = 0
         while steps is None or done < steps:
             count = chunk if steps is None else min(chunk, steps - done)
-            piece = np.concatenate([past.take(count) for past in pasts])[order]
+            taken = [past.take(count) for past in pasts]
+            piece = taken[0] if len(taken) == 1 else np.concatenate(taken)[order]
             if not np.isfinite(piece).all():
                 raise ValueError(
                     f"The network must predict finite frames. Received: NaN or infinity within frames {done} to "

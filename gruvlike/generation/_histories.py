@@ -34,7 +34,9 @@ class CarriedHistory:
     def _run(self, heard: list[np.ndarray], steps: int, skipped: list[int]) -> None:
         outputs, self._carried = self._loop.run(heard, steps, self._carried)
         new = [output[skip:] for output, skip in zip(outputs, skipped, strict=True)]
-        self._waiting = [np.concatenate(both) for both in zip(self._waiting, new, strict=True)]
+        if any(map(len, self._waiting)):
+            new = [np.concatenate(both) for both in zip(self._waiting, new, strict=True)]
+        self._waiting = new
 
     def take(self, steps: int) -> np.ndarray:
         """Returns the next `steps` frames of the song, (B, steps, F), `steps` at most `chunk`."""

@@ -30,12 +30,14 @@ class TorchLoop:
     def __call__(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple[Any, Any, Any]:
         import torch
 
-        if mask is not None or sequences.dtype != torch.float32 or sequences.device.type != "cpu":
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if traced or mask is not None or sequences.dtype != torch.float32 or sequences.device.type != "cpu":
             return self.stock(sequences, initial_state, mask, training)
         is_lstm = isinstance(self.layer, keras.layers.LSTM)
         run, weights = (torch.lstm, _lstm_weights) if is_lstm else (torch.gru, _gru_weights)
-        states = [keras.ops.convert_to_tensor(state, "float32")[None] for state in initial_state]
-        with self._library(sequences):
+        # Copies: a layer that carries its own states changes them in place, and the way back needs those before.
+        states = [keras.ops.convert_to_tensor(state, "float32").clone()[None] for state in initial_state]
+        with self._library(is_lstm, sequences):
             outputs, *states = run(
                 sequences.flip(1) if self.layer.go_backwards else sequences,
                 states if is_lstm else states[0],
@@ -50,8 +52,8 @@ class TorchLoop:
         return outputs[:, -1], outputs, [state[0] for state in states]
 
     @contextlib.contextmanager
-    def _library(self, sequences: Any) -> Iterator[None]:
-        """Has torch compute the operation itself where oneDNN, which it calls otherwise, would take longer.
+    def _library(self, is_lstm: bool, sequences: Any) -> Iterator[None]:
+        """Has torch compute an LSTM itself where oneDNN, which it calls otherwise, would take longer.
 
         oneDNN always computes the gradient of the input, which nobody wants of frames: where they are large, half of
         the way back is for nothing.
@@ -59,8 +61,11 @@ class TorchLoop:
         import torch
 
         before = torch.backends.mkldnn.enabled
-        if not sequences.requires_grad and sequences.shape[-1] >= 4 * self.layer.units:
-            torch.backends.mkldnn.enabled = False
+        unread = is_lstm and torch.is_grad_enabled() and not sequences.requires_grad
+        if not unread or sequences.shape[-1] < 4 * self.layer.units:
+            yield
+            return
+        torch.backends.mkldnn.enabled = False
         try:
             yield
         finally:

@@ -31,9 +31,9 @@ def update_at_once(optimizer: Any) -> None:
     References:
         Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
     """
-    # On torch these are made as subclasses, which are Keras's own as well.
-    stock_types = {type(kind()) for kind in (keras.optimizers.Adam, keras.optimizers.AdamW)}
-    if type(optimizer) not in stock_types or optimizer.amsgrad or not on_cpu():
+    # By module: on torch Keras makes each as a subclass of its own.
+    stock = isinstance(optimizer, keras.optimizers.Adam) and type(optimizer).__module__.startswith("keras.")
+    if not stock or optimizer.amsgrad or not on_cpu():
         return
     if keras.backend.backend() == "tensorflow":
         _by_tensorflow(optimizer)
@@ -77,9 +77,13 @@ def _by_torch(optimizer: Any) -> None:
         return
     stock = optimizer._parallel_update_step
 
+    def plain(tensor: Any) -> bool:
+        # The operation goes through the memory of all of them in one order, whatever theirs is.
+        return tensor.dtype == torch.float32 and not tensor.is_sparse and tensor.is_contiguous()
+
     def update_all(gradients: list[Any], variables: list[Any], learning_rate: Any) -> None:
         values = [variable.value for variable in variables]
-        if any(tensor.dtype != torch.float32 or tensor.is_sparse for tensor in (*gradients, *values)):
+        if torch.compiler.is_compiling() or not all(map(plain, (*gradients, *values))):
             stock(gradients, variables, learning_rate)
             return
         indices = [optimizer._get_variable_index(variable) for variable in variables]

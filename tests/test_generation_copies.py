@@ -39,11 +39,14 @@ def distance(song, other):
     return float(np.sqrt(np.mean((song - other) ** 2) / np.mean(other**2)))
 
 
+GAINS = _copies._gains
+
+
 @pytest.fixture(autouse=True)
 def small_matrices_gain(monkeypatch):
-    """All of them, and 3 columns are a strip: some matrices are cut evenly, some are not, one is a single strip."""
+    """All of them, and 5 columns are a strip: most matrices are cut unevenly, that of the projection is one strip."""
     monkeypatch.setattr(_copies, "_gains", lambda *_: True)
-    monkeypatch.setattr(_copies, "STRIP", 3)
+    monkeypatch.setattr(_copies, "STRIP", 5)
 
 
 def layouts():
@@ -154,7 +157,7 @@ def test_copies_are_read_and_the_song_is_the_same(make, melody, options):
         for parts, weight in copies:
             shapes = [part.shape for part in parts]
             rows, columns = weight.shape
-            widths = [3] * (columns // 3) + [columns % 3] * (columns % 3 > 0)
+            widths = [5] * (columns // 5) + [columns % 5] * (columns % 5 > 0)
             expected = [(rows, width) for width in widths] if layout == "strips" else [(columns, rows)]
             assert shapes == expected
 
@@ -177,14 +180,15 @@ def test_what_computes_in_another_type_is_not_copied_to_float32(make, melody):
         generator = make(make_stack(units=(8,)))
     finally:
         keras.config.set_dtype_policy(before)
-    generator.extend(melody[:160], steps=4, clips=2)
-    copied = generator._loops[2].twin._copies
-    assert [weight.shape for _, weight in copied] in ([], [(8, 32)])  # at most the head, which computes in float32
+    for clips in (1, 2):
+        generator.extend(melody[:160], steps=4, clips=clips)
+        copied = getattr(generator._loops[clips].twin, "_copies", [])
+        assert [weight.shape for _, weight in copied] in ([], [(8, 32)])  # at most the head, which computes in float32
 
 
 def test_only_what_gains_is_copied(make, melody, monkeypatch):
     """Of an LSTM here its kernel, 32 x 24, has the fewest columns for its rows."""
-    monkeypatch.setattr(_copies, "_gains", lambda layout, rows, columns: columns < rows)
+    monkeypatch.setattr(_copies, "_gains", lambda rows, columns: columns < rows)
     stack = make_stack(units=(6,))
     seeds = [melody[:160], melody[80:240]]
     plain = make(stack).extend(seeds, steps=6, history="full")
@@ -194,6 +198,15 @@ def test_only_what_gains_is_copied(make, melody, monkeypatch):
         copies = getattr(generator._loops[clips].twin, "_copies", [])
         assert [weight.shape for _, weight in copies] == ([(32, 24)] if layout else [])
         np.testing.assert_allclose(song, plain[:clips], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "gains"),
+    [(22050, 1024, True), (1024, 4096, True), (1024, 64, True), (1023, 64, False), (1024, 4097, False)],
+)
+def test_tall_matrices_gain(rows, columns, gains):
+    """As measured; on torch all of them do."""
+    assert GAINS(rows, columns) == (gains or keras.backend.backend() == "torch")
 
 
 # --- torch.compile

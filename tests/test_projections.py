@@ -17,8 +17,8 @@ LAYERS = {
     ),
     "gru, no bias, backwards": lambda: keras.layers.GRU(5, return_sequences=True, use_bias=False, go_backwards=True),
     "lstm, last output": lambda: keras.layers.LSTM(5),
+    "lstm, no bias, backwards": lambda: keras.layers.LSTM(5, return_sequences=True, use_bias=False, go_backwards=True),
     "lstm, frames of 4 times its size and more": lambda: keras.layers.LSTM(1, return_sequences=True),
-    "gru, frames of 4 times its size and more": lambda: keras.layers.GRU(1, return_sequences=True),
 }
 
 
@@ -197,3 +197,24 @@ def test_generation_and_training_still_work(melody):
     model = gl.AudioModel(encoder, gl.Identity(), stack, sample_rate=8000)
     model.compile("adam")
     assert np.isfinite(model.fit(melody[None, :80], verbose=0).history["loss"][0])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch alone has two ways")
+def test_onednn_is_left_out_where_it_would_compute_what_nobody_reads(monkeypatch):
+    import torch
+
+    stack, _ = make(LAYERS["lstm, frames of 4 times its size and more"])
+    project_at_once(stack)
+    layer, frames = stack.layers[0], torch.ones(2, 3, 4)
+    lstm, seen = torch.lstm, []
+    monkeypatch.setattr(torch, "lstm", lambda *a, **k: seen.append(torch.backends.mkldnn.enabled) or lstm(*a, **k))
+    layer(frames)
+    layer(frames.clone().requires_grad_())
+    with torch.no_grad():
+        layer(frames)
+    assert seen == [False, True, True]
+    assert torch.backends.mkldnn.enabled
+    monkeypatch.setattr(torch, "lstm", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        layer(frames)
+    assert torch.backends.mkldnn.enabled

@@ -42,6 +42,26 @@ def test_the_update_is_that_of_keras(make):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch alone has tensors of another order")
+@pytest.mark.parametrize("transposed", ["weight", "gradient"])
+def test_the_order_in_memory_does_not_matter(transposed):
+    import torch
+
+    def updated(fast):
+        optimizer, square = keras.optimizers.Adam(0.01), torch.arange(9.0).reshape(3, 3)
+        if fast:
+            update_at_once(optimizer)
+        weight = keras.Variable(square)
+        if transposed == "weight":
+            weight.value.data = square.T.contiguous().T
+        gradient = square - 4
+        optimizer.apply([gradient.T.contiguous().T if transposed == "gradient" else gradient], [weight])
+        return [keras.ops.convert_to_numpy(v.value) for v in (weight, *optimizer.variables)]
+
+    for one, other in zip(updated(False), updated(True), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+
+
 def test_others_are_left_alone():
     class Mine(keras.optimizers.Adam):
         pass

@@ -75,7 +75,7 @@ class CopyTwin(Twin):
         return replaced
 
     def _copy(self, weight: keras.Variable) -> "_Factor":
-        if self._layout and not _gains(self._layout, *weight.shape):
+        if self._layout and not _gains(*weight.shape):
             return _Factor((weight,), False)
         copies = []
         for values in self._values(weight):
@@ -90,17 +90,14 @@ class CopyTwin(Twin):
             cuts = list(range(STRIP, weight.shape[1], STRIP))
             if keras.backend.backend() == "jax":  # which would compile each cut
                 return np.split(ops.convert_to_numpy(weight.value), cuts, axis=1)
-            return ops.split(weight.value, cuts, axis=1)
+            return ops.split(weight.value, cuts, axis=1) if cuts else [weight.value]
         values = ops.cast(weight.value, self._dtype)
         return [ops.transpose(values) if self._layout else values]
 
 
-def _gains(layout: str, rows: int, columns: int) -> bool:
-    """Whether a product with a matrix of that shape takes less time in that layout."""
-    if keras.backend.backend() == "torch":
-        return True
-    # More strips would gain a little more a step, and lose more by being compiled.
-    return rows >= 1024 and columns <= (4 * rows if layout == "transposed" else rows)
+def _gains(rows: int, columns: int) -> bool:
+    """Whether a product with a matrix of that shape takes less time in another layout."""
+    return keras.backend.backend() == "torch" or (rows >= 1024 and columns <= 4 * rows)
 
 
 class _Factor(NamedTuple):

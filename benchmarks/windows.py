@@ -95,17 +95,20 @@ def reading(windows: Any, path: Path, batches: int, rounds: int) -> dict[str, fl
     order, batch = iter_fresh(len(windows), batches), windows[0][0]
     at_hand: list[int] = []
 
-    def cold() -> None:
-        at_hand[:] = next(order)
+    # One by one, as in training: all of them together would need new pages of memory each time.
+    def read() -> None:
         for index in at_hand:
             windows[index]
 
-    actions = {
-        "forget": lambda: forget(path),
-        "cold": cold,
-        "cached": lambda: [windows[index] for index in at_hand],
-        "copy": lambda: [batch.copy() for _ in range(batches)],
-    }
+    def cold() -> None:
+        at_hand[:] = next(order)
+        read()
+
+    def copy() -> None:
+        for _ in range(batches):
+            batch.copy()
+
+    actions = {"forget": lambda: forget(path), "cold": cold, "cached": read, "copy": copy}
     return {name: taken / batches for name, taken in in_turn(actions, rounds).items()}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import gruvlike as gl
 from gruvlike.generation import _copies
+from gruvlike.generation._loops import make_loop
 
 pytestmark = pytest.mark.backends
 HALVES = ("bfloat16", "float16")
@@ -207,6 +208,24 @@ def test_only_what_gains_is_copied(make, melody, monkeypatch):
 def test_tall_matrices_gain(rows, columns, gains):
     """As measured; on torch all of them do."""
     assert GAINS(rows, columns) == (gains or keras.backend.backend() == "torch")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it is XLA as in TensorFlow that fuses them")
+def test_no_product_is_fused_with_what_is_added_to_it(monkeypatch):
+    """XLA computes such a fusion on one core. The control: sums are fused."""
+    import tensorflow as tf
+
+    def fused():
+        loop = make_loop(_copies.make_twin(stack, None, "transposed"), 1, 32)
+        inputs = loop._nothing, tf.constant([0]), tf.constant(4), *loop.initial()
+        compiled = loop._function.experimental_get_compiler_ir(*inputs)(stage="optimized_hlo")
+        assert compiled.count(" dot(") == 4
+        return compiled.count("kind=kOutput")
+
+    stack = make_stack(units=(8,), projection=5)
+    assert fused() == 0
+    monkeypatch.setattr(_copies, "_sum", lambda product, other: product + other)
+    assert fused() > 0
 
 
 # --- torch.compile

@@ -62,6 +62,22 @@ def test_the_order_in_memory_does_not_matter(transposed):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch alone is traced at each step")
+def test_what_torch_traces_goes_the_stock_way(monkeypatch):
+    import torch
+
+    optimizer = keras.optimizers.Adam(0.01)
+    update_at_once(optimizer)
+    monkeypatch.setattr(torch, "_fused_adam_", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        updated(optimizer)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    fast = keras.optimizers.Adam(0.01)
+    update_at_once(fast)
+    for one, other in zip(updated(keras.optimizers.Adam(0.01)), updated(fast), strict=True):
+        np.testing.assert_array_equal(other, one)
+
+
 def test_others_are_left_alone():
     class Mine(keras.optimizers.Adam):
         pass

@@ -22,7 +22,7 @@ from keras import ops
 from gruvlike._layers import on_cpu
 from gruvlike._twin import Twin
 
-STRIP = 64  # columns: wider strips gain nothing, narrower ones less
+STRIP = 64  # columns: wider and narrower strips gain less
 
 
 def fastest_layout(clips: int) -> str | None:

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
-from gruvlike._checks import replacing
+from gruvlike._files import replacing
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _PACKAGES = ["keras", "tensorflow", "jax", "torch", "numpy", "scipy", "h5py", "soundfile", "soxr", "librosa"]

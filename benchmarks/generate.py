@@ -15,8 +15,8 @@ from _measure import FULL, Row, cache_bytes, in_turn, publish, read_rate, read_s
 from _networks import BLOG, LAPPED, PAPER, SMALL, Network
 
 import gruvlike as gl
-from gruvlike.generation._copies import fastest_layout, make_twin
-from gruvlike.generation._loops import make_loop
+from gruvlike._step._layouts import fastest_layout, lay_out
+from gruvlike._step._loops import make_loop
 
 CLIPS = 16
 SEED_STEPS = 2
@@ -99,7 +99,7 @@ def growth(stack: keras.Model, late: int, songs: int) -> tuple[float, float]:
 
     Young songs and an old one take as many steps in turn, in one call of the compiled loop each: its cost is in both.
     """
-    loop = make_loop(make_twin(stack, None, fastest_layout(1)), 1, stack.input_shape[-1])
+    loop = make_loop(lay_out(stack, None, fastest_layout(1)), 1, stack.input_shape[-1])
     count, frame = min(40, loop.chunk), np.zeros((1, 1, stack.input_shape[-1]), "float32")
     nothing = frame[:, :0]
     _, begun = loop.run(frame, 1, loop.initial())

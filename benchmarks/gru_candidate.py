@@ -22,7 +22,7 @@ from _page import machine, table, write_block
 from matplotlib.figure import Figure
 
 import gruvlike as gl
-from gruvlike._checks import replacing
+from gruvlike._files import replacing
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = ("LSTM of 2015", "GRU of 2015", "GRU of 2015, tanh candidate", "LSTM of today", "GRU of today")

@@ -18,7 +18,7 @@ import numpy as np
 from _page import DOCS, machine, table, write_block
 
 import gruvlike as gl
-from gruvlike._checks import replacing
+from gruvlike._files import replacing
 from gruvlike.callbacks import TimeLimit
 
 SAMPLE_RATE = 16_000

@@ -15,8 +15,8 @@ from _networks import BLOG, HALF, LAPPED, PAPER, Network
 from _torch_rival import Torch, version_of
 from run import how_to_get, python_with
 
-from gruvlike._projections import project_at_once
-from gruvlike._updates import update_at_once
+from gruvlike._fast._adam import fuse_adam
+from gruvlike._fast._inputs import batch_inputs
 
 _NOTES = (
     "A step is `train_on_batch`: ours takes PCM from the host, encodes and normalizes it; plain Keras is the same "
@@ -41,10 +41,10 @@ def plain_keras(
             if implementation is not None:
                 layer.cell.implementation = implementation
     if at_once:
-        project_at_once(stack)
+        batch_inputs(stack)
     stack.compile(keras.optimizers.Adam(global_clipnorm=1.0), loss="mse", jit_compile=jit_compile)
     if at_once:
-        update_at_once(stack.optimizer)
+        fuse_adam(stack.optimizer)
     frames = network.frames()
     x, y = (keras.ops.convert_to_tensor(part) for part in (frames[:, :-1], frames[:, 1:]))
     return lambda: stack.train_on_batch(x, y)

@@ -37,7 +37,7 @@ import numpy as np
 from _page import DOCS, machine, table, write_block
 
 import gruvlike as gl
-from gruvlike import _checks
+from gruvlike import _files
 
 PAGE = "training.md"
 RATE = 16_000
@@ -351,13 +351,13 @@ def _anew(file: Path) -> Iterator[Path]:
     """Holds the run folder that goes with `file`, empty: its clock cannot go on where it was interrupted."""
     run = file.with_suffix("")
     rule = f"A run is trained by one process at a time. Received: {str(run)!r}, which is being trained. Use --only."
-    with _checks.locked(file.with_suffix(".lock"), rule):
+    with _files.locked(file.with_suffix(".lock"), rule):
         shutil.rmtree(run, ignore_errors=True)
         yield run
 
 
 def _write(file: Path, found: dict) -> None:
-    with _checks.replacing(file) as temporary:
+    with _files.replacing(file) as temporary:
         temporary.write_text(json.dumps(found))
 
 

@@ -21,7 +21,8 @@ import soundfile
 import soxr
 from scipy.signal import butter, sosfilt, sosfilt_zi
 
-from ._checks import mono, number, positive_int, replacing
+from gruvlike._checks import mono, number, positive_int
+from gruvlike._files import replacing
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import gruvlike as gl
-from gruvlike._console import clock, run, say
 from gruvlike.cli import widths
+from gruvlike.cli._console import clock, run, say
 
 _SAMPLE_RATE = 16_000
 _STEPS, _BATCH_SIZE = 40, 32
@@ -63,11 +63,12 @@ def _corpus(music: str | None, folder: Path) -> Any:
 def _train(options: argparse.Namespace, folder: Path, train: Any, validation: Any) -> tuple[Any, dict, dict]:
     import keras
 
-    from gruvlike import _training
+    from gruvlike.cli import _session
+    from gruvlike.windows import choose_grid
 
     keras.utils.set_random_seed(0)
     encoder = gl.BlockDFT(block_size=options.block_size)
-    grid = _training.fit_grid((train, validation), encoder, steps=_STEPS)
+    grid = choose_grid((train, validation), encoder, steps=_STEPS)
     # A minute of music is too little to learn how each number of a frame varies; one scale for all does better there.
     normalizer = (gl.Standardizer() if options.music else gl.GlobalScale()).fit(train, encoder)
     stack = gl.recurrent_stack(encoder.features, units=options.units, random_seed=0)
@@ -84,7 +85,7 @@ def _train(options: argparse.Namespace, folder: Path, train: Any, validation: An
     )
     baselines = {"predicting the mean": 1.0, "repeating the last frame": model.baselines(held_out)["repeat"]}
     say("Validation loss to beat: " + ", ".join(f"{name} {loss:.3f}" for name, loss in baselines.items()) + ".")
-    history = _training.train(model, windows, held_out, folder / "run.keras", minutes=options.minutes)
+    history = _session.train(model, windows, held_out, folder / "run.keras", minutes=options.minutes)
     return model, history, baselines
 
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike._layers import TwoWayLayer, on_host
+from gruvlike._arrays import TwoWayLayer, on_host
 
 SMALLEST_SCALE = 1e-8  # features that vary less are constant
 FLOAT32_NOISE = float(np.finfo("float32").eps)

@@ -6,15 +6,13 @@ than those of one.
 """
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from ._checks import positive_int
-
-if TYPE_CHECKING:
-    from .corpus import Corpus, Track
+from gruvlike._checks import positive_int
+from gruvlike._contracts import Music, Track
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +85,7 @@ class Windows(keras.utils.PyDataset):
 
     def __init__(
         self,
-        corpus: "Corpus",
+        corpus: Music,
         span: int,
         hop: int | None = None,
         batch_size: int = 32,
@@ -156,7 +154,7 @@ class Windows(keras.utils.PyDataset):
         self.unused_seconds = float(total - heard) / self.sample_rate
         logger.info("%.1f of %.1f s are in none of the %d lanes.", self.unused_seconds, total / self.sample_rate, lanes)
 
-    def _long_enough(self, tracks: "list[Track]") -> "list[Track]":
+    def _long_enough(self, tracks: list[Track]) -> list[Track]:
         fitting = [track for track in tracks if len(track) >= self.span]
         if not fitting:
             longest = max(map(len, tracks), default=0)
@@ -197,7 +195,7 @@ class Windows(keras.utils.PyDataset):
             self.first_batch = 0
         self._begun = False
 
-    def position(self, batch_index: int, row: int) -> "tuple[Track, int]":
+    def position(self, batch_index: int, row: int) -> tuple[Track, int]:
         """Says where a window of the epoch at hand comes from.
 
         Args:
@@ -268,6 +266,34 @@ class Windows(keras.utils.PyDataset):
 def _grid_size(slack: np.ndarray, offset: int, hop: int) -> np.ndarray:
     """Windows a track: those on the grid that start before `slack`, the last possible start, and the one there."""
     return -(-np.maximum(slack - offset, 0) // hop) + 1
+
+
+class Grid(NamedTuple):
+    """How windows are laid over the music: frames in a window, and samples from one window to the next."""
+
+    steps: int
+    hop: int
+
+
+def choose_grid(parts: tuple[Any, ...], encoder: Any, steps: int = 40, windows: int = 256) -> Grid:
+    """Chooses window sizes that fit the music: `steps` frames if all parts have a track that long, and about `windows`.
+
+    Short music gets shorter windows, and windows that overlap.
+
+    Raises:
+        ValueError: If a part is too short for windows of 4 steps.
+    """
+    least = min(max(len(track) for track in part) for part in parts)
+    frames = (least - (encoder.span(1) - encoder.hop)) // encoder.hop
+    if frames < 5:
+        needs, rate = encoder.span(5), parts[0].sample_rate
+        raise ValueError(
+            f"Training needs a track of at least {needs} samples ({needs / rate:.1f} s) on either side of the split. "
+            f"Received: {least} samples ({least / rate:.1f} s). Give more music, or use smaller blocks."
+        )
+    steps = min(steps, frames - 1)
+    total = sum(len(track) for track in parts[0]) // encoder.hop
+    return Grid(steps, min(max(total // windows, 1), steps) * encoder.hop)
 
 
 def permuted(index: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:

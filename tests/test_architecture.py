@@ -13,73 +13,105 @@ import gruvlike
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "gruvlike"
 
-# module -> modules of ours that it may import, at the top or inside a function. docs/map.md shows the same to people.
+# module -> modules of ours that its files may import: at the top, inside a function, or for types alone. docs/map.md
+# shows the same to people.
 ARROWS = {
     "_checks": set(),
-    "_layers": set(),
-    "_console": set(),
-    "_gates": set(),
-    "_projections": {"_layers", "_recurrence", "_torch_layers"},
-    "_recurrence": set(),
-    "_torch_layers": set(),
-    "_twin": set(),
-    "_updates": {"_layers"},
+    "_contracts": set(),
+    "_files": set(),
+    "_backend": set(),
+    "_arrays": set(),
+    "_fast": {"_backend"},
+    "_step": {"_backend"},
     "audio": set(),
     "corpus": {"audio", "windows"},
     "windows": set(),
-    "encoders": {"_layers"},
-    "normalizers": {"_layers"},
-    "heads": set(),
-    "models": {"_gates", "_projections", "_twin", "_updates", "heads", "encoders", "normalizers"},
-    "seeds": set(),
-    "generation": {"_layers", "_twin", "audio", "models"},
+    "encoders": {"_arrays"},
+    "normalizers": {"_arrays"},
+    "models": {"_backend", "_fast", "_step", "encoders", "normalizers"},
+    "generation": {"_step", "audio", "models"},
     "metrics": {"audio", "corpus"},
     "plots": set(),
     "tune": set(),
-    "callbacks": {"__version__", "audio", "generation", "metrics", "models", "plots"},
-    "gruv2015": {"_gates", "audio", "encoders", "normalizers", "models", "generation"},
-    "_training": {"_console", "callbacks"},
+    "callbacks": {"__version__", "_step", "audio", "corpus", "generation", "metrics", "models", "plots"},
+    "gruv2015": {"audio", "encoders", "normalizers", "models", "generation"},
 }
-LEAVES = {"_checks"}  # everybody may import them
+LEAVES = {"_checks", "_contracts", "_files"}  # everybody may import them
 # These may import everything, and nobody imports them but one another.
-TOP = {"recipes", "report", "cli", "demo", "_doctor", "__main__"}
+TOP = {"cli", "demo", "__main__"}
+# A backend is imported where its own operations are used; everything else is written once, for Keras.
+BACKENDS = {"tensorflow", "jax", "torch"}
+KNOWS_BACKENDS = {"_backend", "_fast", "_step"}
+WRITES_TENSORBOARD = {"callbacks/_previews.py"}
 
 
 def sources():
-    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+    return sorted(PACKAGE.rglob("*.py"))
 
 
 def module_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports_of(tree, package="gruvlike"):
-    """Modules of ours that a file in `package` imports when it runs, those inside functions included."""
-    typing_only = [n for n in ast.walk(tree) if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING"]
-    skipped = {inner for block in typing_only for inner in ast.walk(block)}
+def names_of(tree):
+    """Yields (module, name) of each import of a file, wherever it stands; `name` is None for `import module`."""
     for node in ast.walk(tree):
-        if node in skipped:
-            continue
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
-            base = ".".join(filter(None, [above, node.module]))
-            names = [f"{base}.{alias.name}" for alias in node.names] if base == "gruvlike" else [base]
-        else:
-            continue
-        for name in names:
-            top, _, rest = name.partition(".")
-            if top == "gruvlike":
-                yield rest.split(".")[0] or "gruvlike"
+            assert not node.level, "a relative import"
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def files_of(tree):
+    """Yields the dotted names of our files that a file imports; `import gruvlike as gl` counts by the names it uses."""
+    for module, name in names_of(tree):
+        if module == "gruvlike" and name is None:
+            used = {
+                n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and getattr(n.value, "id", "") == "gl"
+            }
+            for one in used:
+                home = gruvlike._HOME.get(one, one)
+                yield f"gruvlike.{home}" if home in gruvlike._PUBLIC else "gruvlike"
+        elif module.split(".")[0] == "gruvlike":
+            inner = f"{module}.{name}"
+            path = ROOT.joinpath(*inner.split("."))
+            is_file = path.with_suffix(".py").is_file() or path.is_dir()
+            yield inner if name is not None and is_file else module
 
 
 def arrows():
+    """The imports between rooms: {module: modules}."""
+    found = {}
+    for home, targets in file_arrows().items():
+        if home != "gruvlike":
+            found.setdefault(home.split(".")[1], set()).update(t.split(".")[1] for t in targets if t != "gruvlike")
+    return {home: targets - {home} for home, targets in found.items()}
+
+
+def file_arrows():
+    """The imports between files: {dotted name: dotted names}. The lazy table of `gruvlike` itself is none."""
     found = {}
     for path in sources():
-        package = ".".join(path.relative_to(ROOT).parts[:-1])
-        found.setdefault(module_of(path), set()).update(imports_of(ast.parse(path.read_text("utf-8")), package))
-    return {home: targets - {home} for home, targets in found.items()}
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = set(files_of(ast.parse(path.read_text("utf-8")))) if name != "gruvlike" else set()
+    return found
+
+
+def cycle_in(graph):
+    """Returns a cycle of a graph as a list of names, or None."""
+    done = set()
+
+    def visit(home, path):
+        if home in path:
+            return [*path[path.index(home) :], home]
+        if home in done:
+            return None
+        found = next(filter(None, (visit(target, [*path, home]) for target in sorted(graph.get(home, ())))), None)
+        done.add(home)
+        return found
+
+    return next(filter(None, (visit(home, []) for home in sorted(graph))), None)
 
 
 def test_no_arrow_that_is_not_on_the_map():
@@ -92,21 +124,37 @@ def test_no_arrow_that_is_not_on_the_map():
     assert not wrong, f"not on the map (ARROWS): {wrong}"
 
 
+def test_the_map_lists_only_rooms_that_exist_and_arrows_that_are_drawn():
+    found = arrows()
+    assert set(ARROWS) == set(found) - TOP - {"__main__"}
+    drawn = {home: targets - LEAVES for home, targets in found.items() if home in ARROWS}
+    assert {
+        home: targets - drawn[home] for home, targets in ARROWS.items() if targets - drawn[home] - {"__version__"}
+    } == {}
+
+
 def test_nobody_imports_the_top():
     wrong = [f"{home} -> {t}" for home, targets in arrows().items() for t in targets & TOP if home not in TOP]
     assert not wrong
 
 
-def test_no_cycle():
-    graph = arrows()
+def test_no_cycle_between_files():
+    assert cycle_in(file_arrows()) is None
+    assert cycle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]  # the control
 
-    def visit(home, path):
-        assert home not in path, f"a cycle: {' -> '.join([*path, home])}"
-        for target in graph.get(home, ()):
-            visit(target, [*path, home])
 
-    for home in graph:
-        visit(home, [])
+def test_no_cycle_between_rooms():
+    assert cycle_in(arrows()) is None
+
+
+def test_a_backend_is_imported_only_where_its_operations_are_used():
+    wrong = [
+        str(path.relative_to(PACKAGE))
+        for path in sources()
+        if module_of(path) not in KNOWS_BACKENDS and path.relative_to(PACKAGE).as_posix() not in WRITES_TENSORBOARD
+        if any(module.split(".")[0] in BACKENDS for module, _ in names_of(ast.parse(path.read_text("utf-8"))))
+    ]
+    assert not wrong
 
 
 def test_imports_are_found_wherever_they_stand():
@@ -114,19 +162,16 @@ def test_imports_are_found_wherever_they_stand():
     text = """
 from gruvlike import audio, corpus as c
 from gruvlike.encoders._base import Encoder
-from ._private import x
-from . import _other
-from ..windows import Windows
-from .. import tune
+from gruvlike.corpus import Corpus
 import gruvlike.models
 def f():
     import gruvlike as gl
+    gl.Windows, gl.tune
 if TYPE_CHECKING:
     from gruvlike import metrics
 """
-    found = {"audio", "corpus", "encoders", "plots", "windows", "tune", "models", "gruvlike"}
-    assert set(imports_of(ast.parse(text), "gruvlike.plots")) == found
-    assert set(imports_of(ast.parse("from ._checks import x\nfrom . import audio"), "gruvlike")) == {"_checks", "audio"}
+    names = {"audio", "corpus", "encoders._base", "models", "windows", "tune", "metrics"}
+    assert set(files_of(ast.parse(text))) == {f"gruvlike.{name}" for name in names}
 
 
 def test_the_map_has_no_module_that_is_unknown():

@@ -374,7 +374,7 @@ def test_generate(bench, tiny):
 
 def test_late_steps_are_late(bench, tiny, monkeypatch):
     """Young songs start anew each time; the old one has come to the step that is asked for, and goes on."""
-    from gruvlike.generation import _loops
+    from gruvlike._step import _loops
 
     generate, ages = bench("generate"), []
     run = _loops.Loop.run
@@ -413,7 +413,7 @@ def test_the_progress_bar_is_on_where_it_is_measured(bench, tiny, monkeypatch):
     check([row])
     on, off = bars[-2:]
     assert (on.shown, off.shown) == (True, False)
-    chunk = generate.make_loop(generate.make_twin(tiny[0].make_stack(), None, None), 1, 32).chunk
+    chunk = generate.make_loop(generate.lay_out(tiny[0].make_stack(), None, None), 1, 32).chunk
     assert 1 <= on.updates <= -(-on.total // (16 * chunk)) + 1
 
 

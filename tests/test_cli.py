@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike import _console, _training, cli
+from gruvlike import cli
+from gruvlike.cli import _console, _session
 
 TRAIN = ["--block-size", "100", "--units", "8", "--steps", "5", "--validation", "0.3", "--preview-every", "0"]
 
@@ -128,7 +129,7 @@ def test_a_loss_that_is_no_number_ends_with_2(work, capsys):
 
 
 def test_progress_tells_the_free_running_loss(capsys):
-    progress = _training.Progress(None)
+    progress = _session.Progress(None)
     losses = {"relative_loss": 0.5, "val_relative_loss": 0.6}
     for epoch, loss in enumerate((np.nan, 1.25, np.nan)):
         progress._next = 0

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from gruvlike import Corpus, _checks, audio
+from gruvlike import Corpus, _files, audio
 from gruvlike.corpus import _build, _file
 
 RATE = 8000
@@ -329,7 +329,7 @@ def test_an_interrupted_process_is_resumed(tmp_path, sent):
 def test_one_build_at_a_time(folder, tmp_path):
     (tmp_path / "a.h5.parts").mkdir()
     with (
-        _checks.locked(tmp_path / "a.h5.parts" / "lock", "mine"),
+        _files.locked(tmp_path / "a.h5.parts" / "lock", "mine"),
         pytest.raises(BlockingIOError, match=r"one process at a time. Received: .*a.h5.*give another name"),
     ):
         Corpus.build(folder, tmp_path / "a.h5", RATE)

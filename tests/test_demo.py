@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike import _training, demo
+from gruvlike import demo
+from gruvlike.windows import choose_grid
 
 FAST = ["--minutes", "0.02", "--units", "8"]
 
@@ -48,7 +49,7 @@ def test_music_that_is_too_short_or_absent_is_one_line_and_2(in_tmp, capsys):
 def test_grid_fits_the_music(seconds):
     encoder = gl.BlockDFT(block_size=1000)
     part = Part([round(seconds * 16_000)])
-    grid = _training.fit_grid((part, part), encoder)
+    grid = choose_grid((part, part), encoder)
     assert encoder.span(grid.steps + 1) <= len(part[0])
     assert 4 <= grid.steps <= 40
     assert 1000 <= grid.hop <= grid.steps * 1000
@@ -60,9 +61,9 @@ def test_grid_fits_the_music(seconds):
 def test_grid_of_lapped_frames_fits():
     encoder = gl.MDCT(block_size=1000)
     part = Part([encoder.span(6)])
-    assert _training.fit_grid((part, part), encoder).steps == 5
+    assert choose_grid((part, part), encoder).steps == 5
     with pytest.raises(ValueError, match="Training needs"):
-        _training.fit_grid((part, Part([encoder.span(5) - 1])), encoder)
+        choose_grid((part, Part([encoder.span(5) - 1])), encoder)
 
 
 class Part(list):

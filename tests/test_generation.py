@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike.generation import _loops
+from gruvlike._step import _loops
 
 pytestmark = pytest.mark.backends
 

@@ -11,8 +11,8 @@ import soundfile
 
 import gruvlike as gl
 from gruvlike import gruv2015
+from gruvlike._step._loops import Loop
 from gruvlike.generation import _generator
-from gruvlike.generation._loops import Loop
 
 pytestmark = pytest.mark.backends
 

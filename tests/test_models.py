@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike import _checks
+from gruvlike import _files
 from gruvlike.models import recurrent_stack
 
 pytestmark = pytest.mark.backends
@@ -289,7 +289,7 @@ def test_a_full_disk_leaves_the_earlier_model_intact(melody, tmp_path, monkeypat
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(_checks.os, "replace", full)
+    monkeypatch.setattr(_files.os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         model.save(path)
     monkeypatch.undo()

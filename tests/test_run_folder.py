@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike import _checks
+from gruvlike import _files
 from gruvlike.callbacks import _run, run_callbacks
 
 pytestmark = pytest.mark.backends
@@ -325,7 +325,7 @@ def test_a_folder_that_cannot_be_written(parts, tmp_path, monkeypatch):
 def test_one_process_at_a_time(parts, copied):
     before = (copied / "newest.keras").read_bytes()
     with (
-        _checks.locked(copied / "lock", "mine"),
+        _files.locked(copied / "lock", "mine"),
         pytest.raises(BlockingIOError, match=r"one process at a time. Received: .*run.*give another folder"),
     ):
         fit(parts, copied, 3)

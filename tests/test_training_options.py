@@ -61,7 +61,7 @@ def test_all_replaced_equals_two_passes_by_hand(melody):
 
 
 def test_the_share_of_replaced_frames_grows_to_what_was_asked_for():
-    from gruvlike.models._hearing import ScheduledSampling
+    from gruvlike.models._feedback import ScheduledSampling
 
     layer = ScheduledSampling(share=0.4, updates=10, random_seed=3)
     frames, guesses = np.zeros((50, 81, 2), "float32"), np.ones((50, 80, 2), "float32")

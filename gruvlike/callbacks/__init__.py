@@ -9,9 +9,10 @@ from typing import Any
 import keras
 
 from gruvlike import _checks
-from gruvlike.callbacks._guards import BestModel, NaNGuard, TimeLimit, corpus_warnings
+from gruvlike.callbacks._guards import BestModel, NaNGuard, TimeLimit
 from gruvlike.callbacks._previews import AudioPreview, FreeRunningLoss, has_tensorboard
 from gruvlike.callbacks._run import RunFolder
+from gruvlike.corpus._warnings import corpus_warnings
 
 __all__ = ["AudioPreview", "FreeRunningLoss", "NaNGuard", "TimeLimit", "corpus_warnings", "run_callbacks"]
 

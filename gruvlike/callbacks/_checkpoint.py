@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from gruvlike import _checks
+from gruvlike import _files
 from gruvlike.callbacks import _state
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def write(
         "progress": progress,
         "states": [[name, _state.pack(state, arrays)] for name, state in states],
     }
-    with _checks.replacing(path) as temporary:
+    with _files.replacing(path) as temporary:
         model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive, io.BytesIO() as buffer:
             np.savez(buffer, *arrays)

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from gruvlike import _checks, audio, plots
+from gruvlike import _checks, _files, audio, plots
 
 logger = logging.getLogger(__name__)
 
@@ -107,8 +107,8 @@ class AudioPreview(_Harmless):
             self._writer = None
 
     def _preview(self, epoch: int) -> None:
+        from gruvlike._step._stateless import carries
         from gruvlike.generation import Generator
-        from gruvlike.models._judging import carries
 
         model = self.model
         if self._generator is None:
@@ -158,7 +158,7 @@ class AudioPreview(_Harmless):
         if path.exists():
             with open(path, encoding="utf-8", newline="") as file:
                 kept = [row for row in csv.DictReader(file) if _epoch_of(row) < epoch]
-        with _checks.replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        with _files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]), extrasaction="ignore")
             writer.writeheader()
             writer.writerows([*kept, *rows])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gruvlike import _checks, plots
+from gruvlike import _files, plots
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def write_histories(directory: Path, rows: list[dict]) -> None:
         if old is not None and rows and not old.startswith(text.encode()):
             logger.warning("%r is not what this run wrote; it is written anew from the checkpoint.", str(path))
         if old != text.encode() and (old is not None or text):
-            with _checks.replacing(path) as temporary:
+            with _files.replacing(path) as temporary:
                 temporary.write_bytes(text.encode())
 
 
@@ -41,7 +41,7 @@ def draw(directory: Path, rows: list[dict], baselines: dict[str, float]) -> None
     if not np.isfinite(columns.get("relative_loss", columns.get("loss", [math.nan]))).any():
         return
     axes = plots.learning_curves(columns, {BASELINES.get(name, name): loss for name, loss in baselines.items()})
-    with _checks.replacing(directory / "learning_curve.png") as temporary:
+    with _files.replacing(directory / "learning_curve.png") as temporary:
         axes.figure.savefig(temporary)
 
 

@@ -17,10 +17,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from gruvlike import _checks
+from gruvlike import _checks, _files
 from gruvlike.callbacks import _checkpoint, _identity, _records, _state
-from gruvlike.callbacks._guards import NaNGuard, corpus_warnings
+from gruvlike.callbacks._guards import NaNGuard
 from gruvlike.callbacks._summary import write_summary
+from gruvlike.corpus._warnings import corpus_warnings
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class RunFolder(keras.callbacks.Callback):
             f"A run is trained by one process at a time. Received: {str(self.directory)!r}, which is being trained "
             "now. Wait for that, or give another folder."
         )
-        with _checks.locked(self.directory / "lock", rule):
+        with _files.locked(self.directory / "lock", rule):
             return self._go(model, fit, x, kwargs)
 
     def _go(self, model: Any, fit: Callable, x: Any, kwargs: dict) -> Any:
@@ -370,7 +371,7 @@ class RunFolder(keras.callbacks.Callback):
             "parts": _identity.parts(**corpora, test=self.test),
             **self._identity,
         }
-        with _checks.replacing(self.directory / "config.json") as temporary:
+        with _files.replacing(self.directory / "config.json") as temporary:
             temporary.write_text(json.dumps(config, indent=1, default=str) + "\n", encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gruvlike import _checks
+from gruvlike import _files
 from gruvlike.callbacks._records import BASELINES
 
 
@@ -14,7 +14,7 @@ def write_summary(directory: Path) -> str:
     """Writes `summary.txt` from the history and the settings of a run, and returns its text; "" before an epoch."""
     text = _summary(_rows(directory / "history.jsonl"), _baselines(directory / "config.json"))
     if text:
-        with _checks.replacing(directory / "summary.txt") as temporary:
+        with _files.replacing(directory / "summary.txt") as temporary:
             temporary.write_text(f"{text}\n", encoding="utf-8")
     return text
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._checks import choice, number, positive_int
-from . import _build, _file, _split
-from ._file import Track
+from gruvlike._checks import choice, number, positive_int
+from gruvlike.corpus import _build, _file, _split
+from gruvlike.corpus._file import Track
 
 if TYPE_CHECKING:
-    from ..windows import Windows
+    from gruvlike.windows import Windows
 
 __all__ = ["Corpus", "Track"]
 
@@ -219,7 +219,7 @@ class Corpus:
             ValueError: if no window fits into any track (stateful: not `batch_size` of them one after the other), or if
                 an argument is out of range.
         """
-        from ..windows import Windows
+        from gruvlike.windows import Windows
 
         steps = positive_int("steps", steps)
         span, longest = encoder.span(steps + 1), max(map(len, self._tracks))

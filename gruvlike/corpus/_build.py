@@ -20,14 +20,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from .. import audio
-from .._checks import locked, replacing
-from . import _file
+from gruvlike import audio
+from gruvlike._files import locked, replacing
+from gruvlike.corpus import _file
 
 logger = logging.getLogger(__name__)
 
 # Silent: nothing above three steps of 16 bits, which is what dither leaves of digital silence.
-_SILENCE = 3 / 32768
+SILENCE = 3 / 32768
 _BLOCK_SIZE = 1 << 18
 
 
@@ -228,8 +228,8 @@ def _write_pcm(out: BinaryIO, blocks: Iterable[np.ndarray], stop: threading.Even
         rounded = pcm.astype(np.float32)
         energy += float(np.dot(rounded, rounded))
         size, clipped = size + pcm.size, clipped + over
-    if peak <= _SILENCE * 32768:
-        raise _UnusableError(f"silent: no sample of {size} is above {_SILENCE:.1e} of full scale")
+    if peak <= SILENCE * 32768:
+        raise _UnusableError(f"silent: no sample of {size} is above {SILENCE:.1e} of full scale")
     return {"peak": peak / 32768, "rms": (energy / size) ** 0.5 / 32768, "clipped": clipped}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ._file import Track
+from gruvlike.corpus._file import Track
 
 
 def by_track(tracks: Sequence[Track], shares: Sequence[float]) -> list[list[Track]]:

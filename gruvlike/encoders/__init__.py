@@ -7,9 +7,9 @@ from typing import Any
 
 from gruvlike.encoders._base import Encoder
 from gruvlike.encoders._blocks import BlockDFT, TimeBlocks
+from gruvlike.encoders._fourier import STFT, HalfDFT
 from gruvlike.encoders._log_spectrum import LogSpectrum
 from gruvlike.encoders._mdct import MDCT
-from gruvlike.encoders._spectra import STFT, HalfDFT
 
 __all__ = ["MDCT", "STFT", "BlockDFT", "Encoder", "HalfDFT", "LogSpectrum", "TimeBlocks", "get"]
 

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from types import ModuleType
 from typing import Any
 
 import keras
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike._layers import TwoWayLayer, finite, on_host
+from gruvlike._arrays import HOST, TwoWayLayer, finite, on_host
 
 PIECE_SIZE = 2**19  # samples that a stream encodes at once: tens of megabytes at most, whatever the representation
 
@@ -281,45 +280,6 @@ class Encoder(TwoWayLayer):
                 f"Received: frames with {shape[-1]} features, shape={shape}. Decode with the encoder that made them."
             )
         return shape
-
-
-class _Host:
-    """Numpy, with the Fourier transforms of `keras.ops` (pairs of real and imaginary parts) by scipy in float32."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-    @staticmethod
-    def rfft(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        spectrum = scipy_fft().rfft(x)
-        return spectrum.real, spectrum.imag
-
-    @staticmethod
-    def irfft(x: tuple[np.ndarray, np.ndarray], fft_length: int) -> np.ndarray:
-        return scipy_fft().irfft(_complex(x), fft_length)
-
-    @staticmethod
-    def fft(x: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        spectrum = scipy_fft().fft(_complex(x))
-        return spectrum.real, spectrum.imag
-
-
-HOST = _Host()
-
-
-def scipy_fft() -> ModuleType:
-    """Returns `scipy.fft`, or where there is no scipy that of numpy, slower but in float32 as well."""
-    try:
-        import scipy.fft
-    except ImportError:
-        return np.fft
-    return scipy.fft
-
-
-def _complex(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    spectrum = np.empty(pair[0].shape, "complex64")
-    spectrum.real, spectrum.imag = pair
-    return spectrum
 
 
 def _check_samples(shape: Any) -> tuple[int | None, ...]:

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike._layers import on_host
-from gruvlike.encoders._base import HOST, Encoder, scipy_fft
-from gruvlike.encoders._spectra import window_pair
+from gruvlike._arrays import HOST, on_host, scipy_fft
+from gruvlike.encoders._base import Encoder
+from gruvlike.encoders._fourier import window_pair
 
 TINY = 1e-12
 MEL_ITERATIONS = 50

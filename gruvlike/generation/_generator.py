@@ -8,10 +8,10 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike._twin import Twin, refuse_bidirectional
-from gruvlike.generation._copies import fastest_layout, make_twin
-from gruvlike.generation._histories import CarriedHistory, RepeatedHistory, check_causal
-from gruvlike.generation._loops import Loop, make_forward, make_loop
+from gruvlike._step._layouts import fastest_layout, lay_out
+from gruvlike._step._loops import Loop, make_forward, make_loop
+from gruvlike._step._stateless import StatelessStack, refuse_bidirectional
+from gruvlike.generation._pasts import CarriedPast, RefedPast, check_causal
 
 Seed = np.ndarray | str | os.PathLike
 
@@ -86,7 +86,7 @@ class Generator:
         for name, value in given.items():
             setattr(self, name, value)
         refuse_bidirectional(self.stack)
-        self._twins: dict[str | None, Twin] = {}
+        self._twins: dict[str | None, StatelessStack] = {}
         self._loops: dict[int, Loop] = {}
         self._forward: Any = None
 
@@ -301,9 +301,9 @@ class Generator:
             return "Weights above 65504 are infinite in float16: use bfloat16, or leave `dtype` out."
         return "Its training has diverged: go back to an earlier model."
 
-    def _history(self, history: Any, seeds: list[np.ndarray]) -> CarriedHistory | RepeatedHistory:
+    def _history(self, history: Any, seeds: list[np.ndarray]) -> CarriedPast | RefedPast:
         if history == "carry":
-            return CarriedHistory(self._loop(len(seeds), seeds[0].shape[-1]), seeds)
+            return CarriedPast(self._loop(len(seeds), seeds[0].shape[-1]), seeds)
         if self.dtype is not None:
             raise ValueError(
                 'Weights in half precision are for `history="carry"`. '
@@ -316,14 +316,14 @@ class Generator:
         if self._forward is None:
             self._forward = make_forward(self.stack, seeds[0].shape[-1])
             check_causal(self.stack, self._forward, seeds[0].shape[-1])
-        return RepeatedHistory(self._forward, np.stack(seeds), None if history == "full" else history)
+        return RefedPast(self._forward, np.stack(seeds), None if history == "full" else history)
 
     def _loop(self, clips: int, features: int) -> Loop:
         layout = None if self.dtype else fastest_layout(clips)
         if layout in self._twins:
             self._twins[layout].refresh()
         else:
-            self._twins[layout] = make_twin(self.stack, self.dtype, layout)
+            self._twins[layout] = lay_out(self.stack, self.dtype, layout)
         if clips not in self._loops:
             self._loops[clips] = make_loop(self._twins[layout], clips, features, self.torch_compile)
         return self._loops[clips]

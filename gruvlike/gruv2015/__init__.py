@@ -8,10 +8,10 @@ rest of the package; `to_audio_model` takes care of the difference. What was a d
 stands in docs/gruv2015.md.
 """
 
-from gruvlike._gates import hard_sigmoid_2015
 from gruvlike.gruv2015._data import Prepared, prepare, to_frames, to_samples
 from gruvlike.gruv2015._network import load_network, network, save_weights
 from gruvlike.gruv2015._song import generate, to_audio_model
+from gruvlike.models._activations import hard_sigmoid_2015
 
 __all__ = [
     "Prepared",

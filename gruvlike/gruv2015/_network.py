@@ -8,8 +8,9 @@ import h5py
 import keras
 import numpy as np
 
-from gruvlike._checks import choice, positive_int, replacing
-from gruvlike._gates import hard_sigmoid_2015
+from gruvlike._checks import choice, positive_int
+from gruvlike._files import replacing
+from gruvlike.models._activations import hard_sigmoid_2015
 
 _RECURRENT_GAIN = 1.1  # the orthogonal kernels of that Keras: singular values of 1.1, as the golden weights show
 _ARRAYS = {12: "lstm", 9: "gru"}  # arrays of a recurrent layer in a weights file

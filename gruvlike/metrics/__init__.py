@@ -15,13 +15,13 @@ is it music of the same kind?                        `frechet_distance`, `log_me
 ===================================================  ==================================================
 """
 
-from ._copies import CopyMatch, CopyScore, copy_score
-from ._frechet import frechet_distance, log_mel_statistics
-from ._levels import energy_curve, energy_drift_db
-from ._loops import novelty, repetition
-from ._report import Report, report
-from ._spectra import flatness_excess_db, log_spectral_distance, spectral_convergence, spectral_flatness
-from ._ticks import tick_excess_db, tick_level_db, tick_profile, tick_ratio
+from gruvlike.metrics._copies import CopyMatch, CopyScore, copy_score
+from gruvlike.metrics._frechet import frechet_distance, log_mel_statistics
+from gruvlike.metrics._levels import energy_curve, energy_drift_db
+from gruvlike.metrics._repetition import novelty, repetition
+from gruvlike.metrics._report import Report, report
+from gruvlike.metrics._spectra import flatness_excess_db, log_spectral_distance, spectral_convergence, spectral_flatness
+from gruvlike.metrics._ticks import tick_excess_db, tick_level_db, tick_profile, tick_ratio
 
 __all__ = [
     "CopyMatch",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.fft
 
-from .. import _checks
+from gruvlike import _checks
 
 _SILENCE = 1e-8  # of the energy of the loudest second: float32 transforms are sure of no less
 _GROUP = 1 << 18  # samples of correlations at a time: what fits in a core's cache

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from .. import _checks
-from ._spectra import log_mel
+from gruvlike import _checks
+from gruvlike.metrics._spectra import log_mel
 
 _FLOOR_DB = -80.0
 _SHRINKAGE = 1e-6

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .. import _checks
+from gruvlike import _checks
 
 _SILENCE_DB = -120.0
 

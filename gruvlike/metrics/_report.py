@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import _checks
-from ._copies import CopyMatch, copy_score, named_tracks
-from ._frechet import frechet_distance, log_mel_statistics
-from ._levels import energy_curve, energy_drift_db
-from ._loops import repetition
-from ._spectra import flatness_excess_db, log_spectral_distance, spectral_convergence, spectral_flatness
-from ._ticks import tick_level_db, tick_ratio
+from gruvlike import _checks
+from gruvlike.metrics._copies import CopyMatch, copy_score, named_tracks
+from gruvlike.metrics._frechet import frechet_distance, log_mel_statistics
+from gruvlike.metrics._levels import energy_curve, energy_drift_db
+from gruvlike.metrics._repetition import repetition
+from gruvlike.metrics._spectra import flatness_excess_db, log_spectral_distance, spectral_convergence, spectral_flatness
+from gruvlike.metrics._ticks import tick_level_db, tick_ratio
 
 _REFERENCE_SECONDS = 120
 _LEAST_SECONDS = 4
@@ -143,7 +143,7 @@ def _is_path(value: Any) -> bool:
 def _opened(reference: Any) -> Any:
     """Returns a corpus for a corpus file, anything else as it is."""
     if _is_path(reference) and Path(reference).suffix in _CORPUS_SUFFIXES:
-        from ..corpus import Corpus
+        from gruvlike.corpus import Corpus
 
         return Corpus(reference)
     return reference
@@ -175,7 +175,7 @@ def _file_rate(path: Any) -> int:
 
 
 def _read(path: Any, rate: int) -> np.ndarray:
-    from .. import audio
+    from gruvlike import audio
 
     return audio.read(path, rate)
 
@@ -186,7 +186,7 @@ def _tracks(reference: Any, rate: int) -> list[tuple[str, np.ndarray]]:
         return named_tracks(reference)
     path, paths = Path(reference), [Path(reference)]
     if path.is_dir():
-        from .. import audio
+        from gruvlike import audio
 
         paths = audio.find(path)
         if not paths:

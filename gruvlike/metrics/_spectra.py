@@ -4,7 +4,7 @@ import numpy as np
 import scipy.fft
 import scipy.signal
 
-from .. import _checks
+from gruvlike import _checks
 
 _RANGE_DB = 80.0  # what lies farther below the loudest point is taken for silence
 _SILENT_FRAME_DB = 60.0

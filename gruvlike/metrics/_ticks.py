@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.stats
 
-from .. import _checks
+from gruvlike import _checks
 
 # A third difference is a high-pass of +18 dB an octave that four samples settle: a jump or a click at a seam touches
 # no more than these four, so its energy stays beside the seam instead of ringing into the block.

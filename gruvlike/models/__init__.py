@@ -5,9 +5,9 @@ it behind an encoder and a normalizer: PCM goes in, and one `.keras` file holds 
 """
 
 from gruvlike.models._audio_model import AudioModel, RelativeLoss
-from gruvlike.models._file import load
-from gruvlike.models._judging import FreeRun, free_running_loss
-from gruvlike.models._sizing import Description, Width, describe
+from gruvlike.models._estimates import Description, Width, describe
+from gruvlike.models._free_running import FreeRun, free_running_loss
+from gruvlike.models._load import load
 from gruvlike.models._stack import recurrent_stack
 
 __all__ = [

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from gruvlike import _checks
-from gruvlike._projections import project_at_once
-from gruvlike._twin import Twin
-from gruvlike._updates import update_at_once
-from gruvlike.models._hearing import TRAINING, CarriedStates, ScheduledSampling, hear
-from gruvlike.models._judging import baselines
-from gruvlike.models._sizing import check_batch, check_optimizer
+from gruvlike import _checks, _files
+from gruvlike._fast._adam import fuse_adam
+from gruvlike._fast._inputs import batch_inputs
+from gruvlike._step._stateless import StatelessStack
+from gruvlike.models._baselines import baselines
+from gruvlike.models._estimates import check_batch, check_optimizer
+from gruvlike.models._feedback import TRAINING, CarriedStates, ScheduledSampling, run_in_training
 
 FORMAT_VERSION = 1
 
@@ -132,7 +132,7 @@ class AudioModel(keras.Model):
         if self.scheduled_sampling:
             self._sampling = ScheduledSampling(self.scheduled_sampling, self.sampling_updates, random_seed)
         self._carried = CarriedStates()
-        self._twin = Twin(stack, TRAINING) if self.rollout_steps else None
+        self._twin = StatelessStack(stack, TRAINING) if self.rollout_steps else None
         self._relative_loss = RelativeLoss()
         self.build((None, None))
 
@@ -176,7 +176,9 @@ class AudioModel(keras.Model):
             return self.stack(heard, training=training), target
         self._check_training(heard.shape[1], reset is not None)
         carried = None if reset is None else self._carried
-        return hear(self.stack, self._twin, heard, self._sampling, self.rollout_steps, carried, reset), target
+        return run_in_training(
+            self.stack, self._twin, heard, self._sampling, self.rollout_steps, carried, reset
+        ), target
 
     def _check_training(self, steps: int | None, stateful: bool) -> None:
         if steps is not None and self.rollout_steps >= steps:
@@ -210,11 +212,11 @@ class AudioModel(keras.Model):
         if isinstance(optimizer, str):
             optimizer = keras.optimizers.get(optimizer)
             optimizer.global_clipnorm = 1.0
-        project_at_once(self.stack)
+        batch_inputs(self.stack)
         super().compile(optimizer=optimizer, loss="mse" if loss is None else loss, **kwargs)
         replicas = getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1)
         if replicas == 1:
-            update_at_once(self.optimizer)
+            fuse_adam(self.optimizer)
         self._loss_is_plain = replicas == 1 and kwargs.get("loss_weights") is None
         check_optimizer(self.optimizer, self.trainable_variables)
         # Keras refuses to load what was saved between `compile` and the first step with an optimizer that is not built.
@@ -308,7 +310,7 @@ class AudioModel(keras.Model):
         if shuffle:
             raise ValueError("Stateful windows must stay in order. Received: shuffle=True. Leave it out.")
         if self._twin is None:
-            self._twin = Twin(self.stack, TRAINING)
+            self._twin = StatelessStack(self.stack, TRAINING)
         if self._carried.prepare(self._twin.initial_states(batch_size)):
             self.train_function = None  # it knows the variables that there were
 
@@ -342,7 +344,7 @@ class AudioModel(keras.Model):
             raise ValueError(f"A model is saved under a name that ends in `.keras`. Received: {str(path)!r}.")
         if path.exists() and not overwrite:
             raise FileExistsError(f"The file exists: {str(path)!r}. Give `overwrite=True` or another name.")
-        with _checks.replacing(path) as temporary:
+        with _files.replacing(path) as temporary:
             super().save(temporary, **kwargs)
 
     def get_config(self) -> dict:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike.models._sizing import check_weights, stack_parameters
+from gruvlike.models._estimates import check_weights, stack_parameters
 
 
 def recurrent_stack(

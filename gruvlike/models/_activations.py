@@ -1,4 +1,4 @@
-"""The gates of 2015, in a file of their own: `load` must know them before it opens a model that has them."""
+"""Activations that stock Keras does not have: the gates of 2015."""
 
 from typing import Any
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike._projections import project_at_once
+from gruvlike._fast._inputs import batch_inputs
 
 pytestmark = pytest.mark.backends
 
@@ -39,7 +39,7 @@ def make(layer):
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS.keys())
 def test_outputs_and_gradients_are_those_of_the_stock_layer(layer):
     stack, fast = make(layer)
-    project_at_once(fast)
+    batch_inputs(fast)
     activations = {stack.layers[0].activation, stack.layers[0].recurrent_activation}
     in_torch = activations == {keras.activations.tanh, keras.activations.sigmoid}
     assert bool(replaced(fast)) == (keras.backend.backend() != "torch" or in_torch)
@@ -63,7 +63,7 @@ def test_masks_and_mixed_precision_are_kept():
         frames[0, 4:] = 0
         expected = keras.ops.convert_to_numpy(stack(frames)).astype("float32")
         assert not np.allclose(keras.ops.convert_to_numpy(stack.layers[-1](frames)), expected, atol=1e-3)
-        project_at_once(stack)
+        batch_inputs(stack)
         output = stack(frames)
         assert keras.backend.standardize_dtype(output.dtype) == stack.layers[-1].compute_dtype
         np.testing.assert_allclose(keras.ops.convert_to_numpy(output).astype("float32"), expected, atol=tolerance)
@@ -97,7 +97,7 @@ def test_given_states_get_their_gradients(layer, policy, tolerance):
     def trained(carries, fast):
         model = make(carries)
         if fast:
-            project_at_once(model)
+            batch_inputs(model)
         model.compile(keras.optimizers.SGD(0.1), "mse")
         model.train_on_batch([frames[:, :3], frames[:, 3:]], np.ones((2, 3, 4), "float32"))
         return model.get_weights()
@@ -121,7 +121,7 @@ def test_a_single_step_and_batches_of_any_size(make_layer):
         return stack
 
     stack, fast = make(), make()
-    project_at_once(fast)
+    batch_inputs(fast)
     # On torch Keras's own cannot be trained: it changes in place what the gradient needs.
     models, before = (stack, fast) if keras.backend.backend() != "torch" else (fast,), stack.get_weights()
     for steps in (5, 1, 2):
@@ -147,14 +147,14 @@ def make_two(make_layer):
         return stack
 
     stack, fast = make(), make()
-    project_at_once(fast)
+    batch_inputs(fast)
     return stack, fast
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="torch has no XLA here")
 def test_xla_compiles_it():
     stack, fast = make(LAYERS["lstm"])
-    project_at_once(fast)
+    batch_inputs(fast)
     frames = np.random.default_rng(1).standard_normal((4, 7, 4)).astype("float32")
     for model in (stack, fast):
         model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=model is fast)
@@ -172,14 +172,14 @@ def test_layers_of_another_formula_stay():
         keras.layers.LSTM(4, return_sequences=True, activation=keras.layers.PReLU(shared_axes=[1])),
     ]
     stack = keras.Sequential([keras.Input((None, 3)), *others])
-    project_at_once(stack)
+    batch_inputs(stack)
     assert replaced(stack) == []
 
 
 def test_what_is_saved_and_cloned_is_stock(tmp_path):
     stack = gl.recurrent_stack(8, units=(4, 4), random_seed=0)
     before = stack.to_json()
-    project_at_once(stack)
+    batch_inputs(stack)
     assert stack.to_json() == before
     stack.save(tmp_path / "stack.keras")
     loaded = keras.saving.load_model(tmp_path / "stack.keras")
@@ -192,7 +192,7 @@ def test_generation_and_training_still_work(melody):
     encoder = gl.TimeBlocks(8)
     stack = gl.recurrent_stack(8, units=(4,), random_seed=0)
     before = gl.Generator(stack, encoder=encoder, sample_rate=8000).extend(melody[:80], steps=3, history="full")
-    project_at_once(stack)
+    batch_inputs(stack)
     for history in ("carry", "full"):
         song = gl.Generator(stack, encoder=encoder, sample_rate=8000).extend(melody[:80], steps=3, history=history)
         np.testing.assert_allclose(song, before, atol=1e-5)
@@ -206,7 +206,7 @@ def test_onednn_is_left_out_where_it_would_compute_what_nobody_reads(monkeypatch
     import torch
 
     stack, _ = make(LAYERS["lstm, frames of 4 times its size and more"])
-    project_at_once(stack)
+    batch_inputs(stack)
     layer, frames = stack.layers[0], torch.ones(2, 3, 4)
     lstm, seen = torch.lstm, []
     monkeypatch.setattr(torch, "lstm", lambda *a, **k: seen.append(torch.backends.mkldnn.enabled) or lstm(*a, **k))

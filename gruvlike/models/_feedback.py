@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from gruvlike._twin import Twin, Use
+from gruvlike._step._stateless import Purpose, StatelessStack
 
-TRAINING = Use("For `rollout_steps` and stateful windows", "Leave them out")
+TRAINING = Purpose("For `rollout_steps` and stateful windows", "Leave them out")
 
 
 class ScheduledSampling(keras.layers.Layer):
@@ -84,9 +84,9 @@ class CarriedStates(keras.layers.Layer):
         """Loads nothing."""
 
 
-def hear(
+def run_in_training(
     stack: Any,
-    twin: Twin | None,
+    twin: StatelessStack | None,
     frames: Any,
     sampling: ScheduledSampling | None = None,
     rollout_steps: int = 0,

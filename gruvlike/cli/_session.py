@@ -2,43 +2,15 @@
 
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 
-from gruvlike._console import say
 from gruvlike.callbacks import TimeLimit
 from gruvlike.callbacks._summary import free_running
+from gruvlike.cli._console import say
 
 _EPOCHS = 1_000_000  # more than any clock allows
-
-
-class Grid(NamedTuple):
-    """How windows are laid over the music: frames in a window, and samples from one window to the next."""
-
-    steps: int
-    hop: int
-
-
-def fit_grid(parts: tuple[Any, ...], encoder: Any, steps: int = 40, windows: int = 256) -> Grid:
-    """Chooses window sizes that fit the music: `steps` frames if all parts have a track that long, and about `windows`.
-
-    Short music gets shorter windows, and windows that overlap.
-
-    Raises:
-        ValueError: If a part is too short for windows of 4 steps.
-    """
-    least = min(max(len(track) for track in part) for part in parts)
-    frames = (least - (encoder.span(1) - encoder.hop)) // encoder.hop
-    if frames < 5:
-        needs, rate = encoder.span(5), parts[0].sample_rate
-        raise ValueError(
-            f"Training needs a track of at least {needs} samples ({needs / rate:.1f} s) on either side of the split. "
-            f"Received: {least} samples ({least / rate:.1f} s). Give more music, or use smaller blocks."
-        )
-    steps = min(steps, frames - 1)
-    total = sum(len(track) for track in parts[0]) // encoder.hop
-    return Grid(steps, min(max(total // windows, 1), steps) * encoder.hop)
 
 
 def train(

@@ -1,6 +1,7 @@
-"""What encoders and normalizers share, layers that serve numpy arrays and tensors alike; and where one computes."""
+"""Layers that serve numpy arrays and tensors alike, and numpy in the shape of `keras.ops`."""
 
 import inspect
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -10,13 +11,6 @@ import numpy as np
 def on_host(x: Any) -> bool:
     """Returns whether `x` is a numpy array, or something to make one of, rather than a tensor of the backend."""
     return not (keras.ops.is_tensor(x) or isinstance(x, keras.KerasTensor | keras.Variable))
-
-
-def on_cpu() -> bool:
-    """Returns whether the backend computes on a CPU."""
-    if keras.backend.backend() == "torch":  # which has no `distribution`
-        return keras.ops.zeros(()).device.type == "cpu"
-    return keras.distribution.list_devices() == keras.distribution.list_devices("cpu")
 
 
 class TwoWayLayer(keras.layers.Layer):
@@ -44,3 +38,42 @@ def finite(name: str, array: np.ndarray) -> np.ndarray:
         bad = int((~np.isfinite(array)).sum())
         raise ValueError(f"`{name}` must be finite. Received: {bad} NaN or infinite values. Replace them first.")
     return array
+
+
+class _Host:
+    """Numpy, with the Fourier transforms of `keras.ops` (pairs of real and imaginary parts) by scipy in float32."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    @staticmethod
+    def rfft(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        spectrum = scipy_fft().rfft(x)
+        return spectrum.real, spectrum.imag
+
+    @staticmethod
+    def irfft(x: tuple[np.ndarray, np.ndarray], fft_length: int) -> np.ndarray:
+        return scipy_fft().irfft(_complex(x), fft_length)
+
+    @staticmethod
+    def fft(x: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        spectrum = scipy_fft().fft(_complex(x))
+        return spectrum.real, spectrum.imag
+
+
+HOST = _Host()
+
+
+def scipy_fft() -> ModuleType:
+    """Returns `scipy.fft`, or where there is no scipy that of numpy, slower but in float32 as well."""
+    try:
+        import scipy.fft
+    except ImportError:
+        return np.fft
+    return scipy.fft
+
+
+def _complex(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    spectrum = np.empty(pair[0].shape, "complex64")
+    spectrum.real, spectrum.imag = pair
+    return spectrum

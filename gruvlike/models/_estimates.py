@@ -1,17 +1,15 @@
 """How large: parameters, memory and time, estimated before anything is allocated."""
 
-import ctypes
 import logging
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from gruvlike._twin import is_functional, layers_of
+from gruvlike._backend import available_bytes
+from gruvlike._step._stateless import is_functional, layers_of
 
 logger = logging.getLogger(__name__)
 
@@ -143,64 +141,6 @@ def kept_numbers(stack: keras.Model, features: int) -> int:
         elif isinstance(layer, keras.layers.Dense):
             total += layer.units
     return total
-
-
-def available_bytes() -> int | None:
-    """Returns the free memory of the device that trains, or `None` where it is not known."""
-    backend = keras.backend.backend()
-    if backend == "torch":
-        import torch
-
-        if torch.cuda.is_available():
-            unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-            return torch.cuda.mem_get_info()[0] + unused
-    elif backend == "jax":
-        import jax
-
-        device = jax.devices()[0]
-        if device.platform != "cpu":
-            found = device.memory_stats() or {}
-            return found["bytes_limit"] - found["bytes_in_use"] if "bytes_limit" in found else None
-    elif backend == "tensorflow":
-        import tensorflow as tf
-
-        if devices := tf.config.list_physical_devices("GPU"):
-            limits = [one.memory_limit for one in tf.config.get_logical_device_configuration(devices[0]) or ()]
-            total = 2**20 * limits[0] if limits and limits[0] else _cuda_bytes()
-            # TensorFlow takes all memory for itself at first and tells only what it has given out of that.
-            return total and total - tf.config.experimental.get_memory_info("GPU:0")["current"]
-    return _host_bytes()
-
-
-def _cuda_bytes() -> int | None:
-    """All memory of the first GPU that this process may use, as its driver tells it; `None` without one."""
-    try:
-        cuda = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    device, total = ctypes.c_int(), ctypes.c_size_t()
-    calls = (
-        lambda: cuda.cuInit(0),
-        lambda: cuda.cuDeviceGet(ctypes.byref(device), 0),
-        lambda: cuda.cuDeviceTotalMem_v2(ctypes.byref(total), device),
-    )
-    return None if any(call() for call in calls) else total.value  # each returns 0 where it worked
-
-
-def _host_bytes() -> int | None:
-    """Free memory of this machine or container: what the page cache holds counts as free."""
-    found = []
-    try:
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return None
-    for path, key in (("/proc/meminfo", "MemAvailable:"), ("/sys/fs/cgroup/memory.max", "")):
-        try:
-            line = next(line for line in Path(path).read_text("ascii").splitlines() if line.startswith(key))
-            found.append(int(line.removeprefix(key).split()[0]) * (1024 if key else 1))
-        except (OSError, ValueError, StopIteration):  # not Linux, or no limit ("max")
-            continue
-    return min(found)
 
 
 def check_weights(parameters: int) -> None:

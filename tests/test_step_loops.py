@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike.generation import _loops
+from gruvlike._step import _loops
 
 pytestmark = pytest.mark.backends
 
@@ -104,8 +104,10 @@ def compilations(monkeypatch):
         logger.removeHandler(handler)
         return
     # Whatever is traced anew on the others runs the twin's step in Python.
-    step = gl.generation._generator.Twin.step
-    monkeypatch.setattr(gl.generation._generator.Twin, "step", lambda *a: compiled.append(backend) or step(*a))
+    step = gl.generation._generator.StatelessStack.step
+    monkeypatch.setattr(
+        gl.generation._generator.StatelessStack, "step", lambda *a: compiled.append(backend) or step(*a)
+    )
     yield compiled
 
 

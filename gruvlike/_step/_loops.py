@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from gruvlike._twin import Twin
+from gruvlike._step._stateless import StatelessStack
 
 _CHUNK_BYTES = 8 * 2**20  # of output frames: what bounds memory, and how often the host is asked
 
@@ -32,7 +32,7 @@ class Loop:
         chunk: The most steps that one run can take.
     """
 
-    def __init__(self, twin: Twin, batch_size: int, features: int):
+    def __init__(self, twin: StatelessStack, batch_size: int, features: int):
         self.twin = twin
         self.chunk = int(np.clip(_CHUNK_BYTES // (4 * batch_size * features), 8, 256))
         self._shape = (self.chunk, batch_size, features)
@@ -185,7 +185,7 @@ def _compiled_by_torch(step: Callable[..., Any], *example: Any) -> Callable[...,
     return step
 
 
-def make_loop(twin: Twin, batch_size: int, features: int, torch_compile: bool = False) -> Loop:
+def make_loop(twin: StatelessStack, batch_size: int, features: int, torch_compile: bool = False) -> Loop:
     """Returns the loop of the backend that Keras runs on. `torch_compile` is for torch alone."""
     loops = {"tensorflow": _TensorFlowLoop, "jax": _JaxLoop, "torch": _TorchLoop}
     backend = keras.backend.backend()

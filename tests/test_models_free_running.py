@@ -66,7 +66,7 @@ def test_windows_of_a_corpus_and_stateful_ones_are_read_alike(tmp_path):
 
 
 def test_few_batches_stand_for_many(melody, monkeypatch):
-    monkeypatch.setattr("gruvlike.models._judging._FITTED_FRAMES", 150)
+    monkeypatch.setattr("gruvlike.models._baselines._FITTED_FRAMES", 150)
     model = small_model(melody, encoder=gl.TimeBlocks(8))
     pcm = pcm_of(melody, model.encoder, windows=120)
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .. import _checks
-from ._spectra import frame_sizes, log_mel
+from gruvlike import _checks
+from gruvlike.metrics._spectra import frame_sizes, log_mel
 
 _RANGE_DB = 80.0
 _JUST_NOTICED_DB = 1.0

@@ -12,7 +12,7 @@ from typing import Any
 
 import gruvlike as gl
 from gruvlike import _checks
-from gruvlike._console import clock, run, say
+from gruvlike.cli._console import clock, run, say
 
 # What takes `block_size`; the encoders with other sizes are for scripts.
 _ENCODERS = ("block_dft", "half_dft", "mdct", "time_blocks")
@@ -63,8 +63,9 @@ def _train(options: argparse.Namespace) -> None:
     corpus = gl.Corpus(_source(options.corpus))
     import keras
 
-    from gruvlike import _training, callbacks
+    from gruvlike import callbacks
     from gruvlike.callbacks import _summary
+    from gruvlike.cli import _session
 
     keras.utils.set_random_seed(options.random_seed)
     train, validation, test = _split(corpus, options.validation, options.test)
@@ -80,7 +81,7 @@ def _train(options: argparse.Namespace) -> None:
         directory, patience=options.patience, preview_every=options.preview_every, test=test, notes=notes
     )
     epochs = 50 if options.epochs is None and options.minutes is None else options.epochs
-    _training.fit(model, windows, held_out, watching, epochs, options.minutes)
+    _session.fit(model, windows, held_out, watching, epochs, options.minutes)
     for guard in watching:
         if getattr(guard, "reason", None):
             raise ValueError(guard.reason)
@@ -193,9 +194,9 @@ def _sizes(options: argparse.Namespace, config: Path, encoder: Any) -> tuple[int
 
 
 def _doctor(options: argparse.Namespace) -> None:
-    from gruvlike import _doctor
+    from gruvlike.cli._examine import examine
 
-    _doctor.examine(options.music, options.seconds)
+    examine(options.music, options.seconds)
 
 
 def _model_file(path: str | Path) -> Path:

@@ -12,9 +12,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from gruvlike._layers import on_cpu
-from gruvlike._recurrence import recur
-from gruvlike._torch_layers import TorchLoop, has_operation
+from gruvlike._backend import on_cpu
+from gruvlike._fast._recurrence import recur
+from gruvlike._fast._torch import TorchLoop, has_operation
 
 
 class _Gates(keras.layers.Layer):
@@ -70,7 +70,7 @@ class _GRUGates(_Gates):
         return [z * hidden + (1 - z) * cell.activation(candidate + r * inner_candidate)]
 
 
-def project_at_once(stack: keras.Model) -> None:
+def batch_inputs(stack: keras.Model) -> None:
     """Makes the stock LSTM and GRU layers of a stack, on a CPU, multiply the inputs of all steps in one product.
 
     The layers stay what they are, and so does what is saved of them. Where there is a GPU nothing is done: cuDNN does
@@ -84,7 +84,7 @@ def project_at_once(stack: keras.Model) -> None:
         >>> stack = keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(2, return_sequences=True)])
         >>> frames = np.ones((1, 4, 3), "float32")
         >>> before = stack.predict(frames, verbose=0)
-        >>> project_at_once(stack)
+        >>> batch_inputs(stack)
         >>> bool(np.allclose(stack.predict(frames, verbose=0), before, atol=1e-6))
         True
     """

@@ -19,8 +19,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from gruvlike._layers import on_cpu
-from gruvlike._twin import Twin
+from gruvlike._backend import on_cpu
+from gruvlike._step._stateless import StatelessStack
 
 STRIP = 64  # columns: wider and narrower strips gain less
 
@@ -34,18 +34,18 @@ def fastest_layout(clips: int) -> str | None:
     return "strips" if clips > 1 else "transposed"
 
 
-def make_twin(stack: keras.Model, dtype: str | None, layout: str | None) -> Twin:
+def lay_out(stack: keras.Model, dtype: str | None, layout: str | None) -> StatelessStack:
     """Returns a twin that reads copies, of type `dtype` or in a `layout`, or (with neither) the weights themselves."""
     if dtype is not None:
-        return CopyTwin(stack, dtype)
-    return Twin(stack) if layout is None else CopyTwin(stack, "float32", layout)
+        return LaidOutStack(stack, dtype)
+    return StatelessStack(stack) if layout is None else LaidOutStack(stack, "float32", layout)
 
 
-class CopyTwin(Twin):
+class LaidOutStack(StatelessStack):
     """A twin for single frames that multiplies by copies of the stack's matrices.
 
     Args:
-        stack: As for `Twin`.
+        stack: As for `StatelessStack`.
         dtype: `"bfloat16"` or `"float16"`, or `"float32"`: then layers that compute in another type keep their own.
         layout: `"transposed"` or `"strips"`: only the matrices that gain by it are copied, and in that layout.
     """

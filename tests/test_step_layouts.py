@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike.generation import _copies
-from gruvlike.generation._loops import make_loop
+from gruvlike._step import _layouts
+from gruvlike._step._loops import make_loop
 
 pytestmark = pytest.mark.backends
 HALVES = ("bfloat16", "float16")
@@ -40,14 +40,14 @@ def distance(song, other):
     return float(np.sqrt(np.mean((song - other) ** 2) / np.mean(other**2)))
 
 
-GAINS = _copies._gains
+GAINS = _layouts._gains
 
 
 @pytest.fixture(autouse=True)
 def small_matrices_gain(monkeypatch):
     """All of them, and 5 columns are a strip: most matrices are cut unevenly, that of the projection is one strip."""
-    monkeypatch.setattr(_copies, "_gains", lambda *_: True)
-    monkeypatch.setattr(_copies, "STRIP", 5)
+    monkeypatch.setattr(_layouts, "_gains", lambda *_: True)
+    monkeypatch.setattr(_layouts, "STRIP", 5)
 
 
 def layouts():
@@ -68,7 +68,7 @@ def test_the_song_is_near_that_in_float32_and_not_the_same(make, melody, options
 
 
 @pytest.mark.parametrize("options", STACKS.values(), ids=STACKS.keys())
-def test_what_is_read_are_copies(make, melody, options):
+def test_what_is_read_are_layouts(make, melody, options):
     """Where all of them are spoiled after the song has begun, it goes on; so it does not where they are shared."""
     frames = np.zeros((3, 32), "float32")
     for dtype, clips in (("bfloat16", 1), (None, 1), (None, 2)):
@@ -118,7 +118,7 @@ def test_other_layers_and_clips(melody):
     )
     seeds = [melody[:80], melody[400:440]]
     songs = halves.extend(seeds, steps=4)
-    assert len(halves._loops[2].twin._copies) == 3
+    assert len(halves._loops[2].twin._layouts) == 3
     assert 0 < distance(songs, plain.extend(seeds, steps=4)) < 0.01
     np.testing.assert_allclose(halves.extend(seeds[1], steps=4), songs[1], atol=1e-4)
 
@@ -153,7 +153,7 @@ def test_copies_are_read_and_the_song_is_the_same(make, melody, options):
         songs = generator.extend(seeds[:clips], steps=6)
         np.testing.assert_allclose(songs, plain[:clips], atol=1e-5)
         assert list(generator._twins) == [layout]
-        copies = getattr(generator._loops[clips].twin, "_copies", [])
+        copies = getattr(generator._loops[clips].twin, "_layouts", [])
         assert len(copies) == (2 * len(options["units"]) + ("projection" in options) + 1 if layout else 0)
         for parts, weight in copies:
             shapes = [part.shape for part in parts]
@@ -183,20 +183,20 @@ def test_what_computes_in_another_type_is_not_copied_to_float32(make, melody):
         keras.config.set_dtype_policy(before)
     for clips in (1, 2):
         generator.extend(melody[:160], steps=4, clips=clips)
-        copied = getattr(generator._loops[clips].twin, "_copies", [])
+        copied = getattr(generator._loops[clips].twin, "_layouts", [])
         assert [weight.shape for _, weight in copied] in ([], [(8, 32)])  # at most the head, which computes in float32
 
 
 def test_only_what_gains_is_copied(make, melody, monkeypatch):
     """Of an LSTM here its kernel, 32 x 24, has the fewest columns for its rows."""
-    monkeypatch.setattr(_copies, "_gains", lambda rows, columns: columns < rows)
+    monkeypatch.setattr(_layouts, "_gains", lambda rows, columns: columns < rows)
     stack = make_stack(units=(6,))
     seeds = [melody[:160], melody[80:240]]
     plain = make(stack).extend(seeds, steps=6, history="full")
     for clips, layout in layouts().items():
         generator = make(stack)
         song = generator.extend(seeds[:clips], steps=6)
-        copies = getattr(generator._loops[clips].twin, "_copies", [])
+        copies = getattr(generator._loops[clips].twin, "_layouts", [])
         assert [weight.shape for _, weight in copies] == ([(32, 24)] if layout else [])
         np.testing.assert_allclose(song, plain[:clips], atol=1e-5)
 
@@ -216,7 +216,7 @@ def test_no_product_is_fused_with_what_is_added_to_it(monkeypatch):
     import tensorflow as tf
 
     def fused():
-        loop = make_loop(_copies.make_twin(stack, None, "transposed"), 1, 32)
+        loop = make_loop(_layouts.lay_out(stack, None, "transposed"), 1, 32)
         inputs = loop._nothing, tf.constant([0]), tf.constant(4), *loop.initial()
         compiled = loop._function.experimental_get_compiler_ir(*inputs)(stage="optimized_hlo")
         assert compiled.count(" dot(") == 4
@@ -224,7 +224,7 @@ def test_no_product_is_fused_with_what_is_added_to_it(monkeypatch):
 
     stack = make_stack(units=(8,), projection=5)
     assert fused() == 0
-    monkeypatch.setattr(_copies, "_sum", lambda product, other: product + other)
+    monkeypatch.setattr(_layouts, "_sum", lambda product, other: product + other)
     assert fused() > 0
 
 

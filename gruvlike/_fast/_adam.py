@@ -9,10 +9,10 @@ from typing import Any
 
 import keras
 
-from gruvlike._layers import on_cpu
+from gruvlike._backend import on_cpu
 
 
-def update_at_once(optimizer: Any) -> None:
+def fuse_adam(optimizer: Any) -> None:
     """Makes a stock Adam or AdamW, on TensorFlow or torch and a CPU, update each weight in one operation.
 
     The formula, the state and what is saved of it stay those of Keras. Other optimizers are left alone.
@@ -22,7 +22,7 @@ def update_at_once(optimizer: Any) -> None:
 
     Example:
         >>> optimizer = keras.optimizers.Adam(0.1)
-        >>> update_at_once(optimizer)
+        >>> fuse_adam(optimizer)
         >>> weight = keras.Variable([1.0, 2.0])
         >>> optimizer.apply([keras.ops.ones(2)], [weight])
         >>> [round(float(value), 3) for value in weight.numpy()]

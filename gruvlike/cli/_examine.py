@@ -9,7 +9,8 @@ import numpy as np
 
 import gruvlike as gl
 from gruvlike import _checks
-from gruvlike._console import say
+from gruvlike._backend import describe_gpus
+from gruvlike.cli._console import say
 
 _SAMPLE_RATE = 16_000
 _SECONDS = 3  # of music to learn by heart
@@ -58,30 +59,7 @@ def _installation() -> list[tuple[str, str]]:
     versions = _identity.versions()
     backend = versions.pop("backend")
     rows = [("versions", ", ".join(f"{name} {version}" for name, version in versions.items())), ("backend", backend)]
-    return [*rows, ("GPU", _gpu(backend))]
-
-
-def _gpu(backend: str) -> str:
-    """Names what the backend found. Whether a layer then runs on cuDNN is decided by its shapes and arguments."""
-    cudnn = None
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        names = [device.name for device in tf.config.list_physical_devices("GPU")]
-        cudnn = tf.sysconfig.get_build_info().get("cudnn_version")
-        cudnn = cudnn and f"TensorFlow was built for cuDNN {cudnn}"
-    elif backend == "jax":
-        import jax
-
-        names = [str(device) for device in jax.devices() if device.platform == "gpu"]
-    else:
-        import torch
-
-        names = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-        cudnn = f"torch {'loads' if torch.backends.cudnn.is_available() else 'finds no'} cuDNN"
-    if not names:
-        return "none found; training runs on the processor"
-    return "; ".join(filter(None, [", ".join(names), cudnn]))
+    return [*rows, ("GPU", describe_gpus())]
 
 
 def _codecs() -> list[tuple[str, str]]:

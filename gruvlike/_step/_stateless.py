@@ -58,14 +58,14 @@ _FRAMEWISE_OPERATIONS = {
 }
 
 
-class Use(NamedTuple):
+class Purpose(NamedTuple):
     """What states are carried for, as errors say it."""
 
     where: str
     instead: str
 
 
-GENERATION = Use(
+GENERATION = Purpose(
     'With `history="carry"`',
     'Use `history="full"` (the whole past again at each step) or `history=k` (the last k frames)',
 )
@@ -97,16 +97,25 @@ def is_functional(stack: keras.Model) -> bool:
     return isinstance(stack, keras.Sequential) or hasattr(stack, "operations")
 
 
-def check_carries(stack: keras.Model, use: Use = GENERATION) -> None:
+def check_carries(stack: keras.Model, purpose: Purpose = GENERATION) -> None:
     """Raises, naming the layer, if the state of `stack` cannot be carried from frame to frame."""
     if not is_functional(stack):
-        raise ValueError(_cannot_carry(stack, "is a subclassed model, whose layers cannot be seen", use))
+        raise ValueError(_cannot_carry(stack, "is a subclassed model, whose layers cannot be seen", purpose))
     for layer in layers_of(stack):
         if isinstance(layer, keras.layers.RNN):
             if not layer.return_sequences or layer.return_state:
-                raise ValueError(_cannot_carry(layer, "needs return_sequences=True and return_state=False", use))
+                raise ValueError(_cannot_carry(layer, "needs return_sequences=True and return_state=False", purpose))
         elif not (isinstance(layer, _FRAMEWISE) or is_functional(layer) or _works_on_features(layer)):
-            raise ValueError(_cannot_carry(layer, "is not known to treat each frame alone", use))
+            raise ValueError(_cannot_carry(layer, "is not known to treat each frame alone", purpose))
+
+
+def carries(stack: keras.Model) -> bool:
+    """Whether the state of `stack` can be carried from frame to frame."""
+    try:
+        check_carries(stack)
+    except ValueError:
+        return False
+    return True
 
 
 def _works_on_features(layer: Any) -> bool:
@@ -118,11 +127,11 @@ def _works_on_features(layer: Any) -> bool:
     return axis in (-1, 2)
 
 
-def _cannot_carry(layer: Any, why: str, use: Use) -> str:
+def _cannot_carry(layer: Any, why: str, purpose: Purpose) -> str:
     return (
-        f"{use.where} every layer must be recurrent or treat each frame alone. "
+        f"{purpose.where} every layer must be recurrent or treat each frame alone. "
         f"Received: layer {layer.name!r} ({type(layer).__name__}), which {why}. "
-        f"{use.instead}, or wrap a layer that treats each frame alone in `keras.layers.TimeDistributed`."
+        f"{purpose.instead}, or wrap a layer that treats each frame alone in `keras.layers.TimeDistributed`."
     )
 
 
@@ -136,15 +145,17 @@ class _Memory:
 class _Carried(keras.layers.Layer):
     """A recurrent layer from the states in memory to those after it; a single frame takes one step of its cell."""
 
-    def __init__(self, recurrent: keras.layers.RNN, index: int, memory: _Memory, use: Use):
+    def __init__(self, recurrent: keras.layers.RNN, index: int, memory: _Memory, purpose: Purpose):
         super().__init__(dtype=recurrent.dtype_policy)
-        self.recurrent, self.index, self.memory, self.use = recurrent, index, memory, use
+        self.recurrent, self.index, self.memory, self.purpose = recurrent, index, memory, purpose
         self.cell = recurrent.cell
         self.built = True
 
     def call(self, frames: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
         if initial_state is not None:
-            raise ValueError(_cannot_carry(self.recurrent, "starts from a state that other layers give it", self.use))
+            raise ValueError(
+                _cannot_carry(self.recurrent, "starts from a state that other layers give it", self.purpose)
+            )
         states = self.memory.states[self.index]
         if frames.shape[1] == 1:
             output, self.memory.states[self.index] = self.cell(frames[:, 0, :], states, training=False)
@@ -160,20 +171,20 @@ class _Carried(keras.layers.Layer):
         return self.recurrent.compute_output_shape(input_shape)
 
 
-class Twin:
+class StatelessStack:
     """The stack as a function of (frames, states): what every backend's loop calls.
 
     Args:
         stack: A model whose layers are recurrent or treat each frame alone.
-        use: What it is for, as errors say it.
+        purpose: What it is for, as errors say it.
 
     Attributes:
         model: A keras model (B, T, F) -> (B, T, F') that shares all the weights of the stack.
     """
 
-    def __init__(self, stack: keras.Model, use: Use = GENERATION):
-        check_carries(stack, use)
-        self._use = use
+    def __init__(self, stack: keras.Model, purpose: Purpose = GENERATION):
+        check_carries(stack, purpose)
+        self._purpose = purpose
         self._memory = _Memory()
         self._cells: list[Any] = []
         # A model of its own around the same graph: a compiled stack would have its optimizer copied by the cloning.
@@ -184,7 +195,7 @@ class Twin:
         if not isinstance(layer, keras.layers.RNN):
             return layer
         self._cells.append(layer.cell)
-        return _Carried(layer, len(self._cells) - 1, self._memory, self._use)
+        return _Carried(layer, len(self._cells) - 1, self._memory, self._purpose)
 
     def refresh(self) -> None:
         """Takes over what training has changed: nothing to do where the weights are shared."""
@@ -205,8 +216,8 @@ class Twin:
         output = call(frames)
         if output.shape[1] != frames.shape[1]:  # for instance after adding a constant with a time axis of its own
             raise ValueError(
-                f"{self._use.where} one frame in must give one frame out. Received: {output.shape[1]} frames for "
-                f"{frames.shape[1]} from {self.model.name!r}. {self._use.instead}."
+                f"{self._purpose.where} one frame in must give one frame out. Received: {output.shape[1]} frames for "
+                f"{frames.shape[1]} from {self.model.name!r}. {self._purpose.instead}."
             )
         after = [self._memory.states[index] for index in range(len(self._cells))]
         self._memory.states = {}

@@ -5,11 +5,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from gruvlike._twin import check_carries
-from gruvlike.generation._loops import Loop
+from gruvlike._step._loops import Loop
+from gruvlike._step._stateless import check_carries
 
 
-class CarriedHistory:
+class CarriedPast:
     """The whole past in the states: constant cost a step.
 
     All clips go through the loop together. One whose seed is shorter than the longest begins its song while the others
@@ -48,7 +48,7 @@ class CarriedHistory:
         return frames
 
 
-class RepeatedHistory:
+class RefedPast:
     """The past fed again at each step, whole or the last `window` frames: the cost of a step grows with it.
 
     Sequences are padded on the right to a power of two, so that few lengths are compiled; a network that reads only

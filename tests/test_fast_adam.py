@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import gruvlike as gl
-from gruvlike._updates import update_at_once
+from gruvlike._fast._adam import fuse_adam
 
 pytestmark = pytest.mark.backends
 
@@ -36,7 +36,7 @@ def updated(optimizer, updates=4):
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
 def test_the_update_is_that_of_keras(make):
     fast = make()
-    update_at_once(fast)
+    fuse_adam(fast)
     assert in_one(fast) == (keras.backend.backend() != "jax")
     for one, other in zip(updated(make()), updated(fast), strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
@@ -50,7 +50,7 @@ def test_the_order_in_memory_does_not_matter(transposed):
     def updated(fast):
         optimizer, square = keras.optimizers.Adam(0.01), torch.arange(9.0).reshape(3, 3)
         if fast:
-            update_at_once(optimizer)
+            fuse_adam(optimizer)
         weight = keras.Variable(square)
         if transposed == "weight":
             weight.value.data = square.T.contiguous().T
@@ -67,13 +67,13 @@ def test_what_torch_traces_goes_the_stock_way(monkeypatch):
     import torch
 
     optimizer = keras.optimizers.Adam(0.01)
-    update_at_once(optimizer)
+    fuse_adam(optimizer)
     monkeypatch.setattr(torch, "_fused_adam_", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         updated(optimizer)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     fast = keras.optimizers.Adam(0.01)
-    update_at_once(fast)
+    fuse_adam(fast)
     for one, other in zip(updated(keras.optimizers.Adam(0.01)), updated(fast), strict=True):
         np.testing.assert_array_equal(other, one)
 
@@ -83,7 +83,7 @@ def test_others_are_left_alone():
         pass
 
     for optimizer in (keras.optimizers.SGD(), keras.optimizers.Adam(amsgrad=True), Mine(), keras.optimizers.Nadam()):
-        update_at_once(optimizer)
+        fuse_adam(optimizer)
         assert not in_one(optimizer)
 
 

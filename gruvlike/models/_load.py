@@ -30,8 +30,9 @@ def load(path: str | os.PathLike) -> AudioModel:
         ...
         FileNotFoundError: There is no model file 'no_such_run.keras'. ...
     """
-    # So that their classes are registered before Keras looks for them.
-    from gruvlike import _gates, encoders, normalizers  # noqa: F401
+    # Keras finds a class of ours only after the module that registers it has been imported.
+    from gruvlike import encoders, normalizers  # noqa: F401
+    from gruvlike.models import _activations  # noqa: F401
 
     path = Path(path)
     if not path.exists():

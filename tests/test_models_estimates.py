@@ -10,7 +10,7 @@ from test_corpus import corpus_of
 from test_models import pcm_of, small_model
 
 import gruvlike as gl
-from gruvlike.models import _sizing, describe, recurrent_stack
+from gruvlike.models import _estimates, describe, recurrent_stack
 
 pytestmark = pytest.mark.backends
 
@@ -31,7 +31,7 @@ def corpus_model(corpus, stack=None):
 )
 def test_parameters_are_counted_without_building(cell, options):
     built = recurrent_stack(11, cell=cell, **options)
-    assert _sizing.stack_parameters(11, cell, **{"projection": None, **options}) == built.count_params()
+    assert _estimates.stack_parameters(11, cell, **{"projection": None, **options}) == built.count_params()
 
 
 def test_a_description_is_about_this_corpus_and_changes_nothing(tmp_path):
@@ -64,12 +64,12 @@ def test_a_corpus_shorter_than_a_window_is_refused(tmp_path):
 
 
 def test_the_answer_minds_the_music_and_the_memory():
-    rows = tuple(_sizing.Width(units, units**2, 10_000 / units**2, 1.0, units * MB) for units in (10, 50, 90, 200))
+    rows = tuple(_estimates.Width(units, units**2, 10_000 / units**2, 1.0, units * MB) for units in (10, 50, 90, 200))
     options = {"parameters": 1, "training_bytes": 1, "windows": 1, "epoch_seconds": 1.0, "context_seconds": 1.0}
-    found = _sizing.Description(**options, available_bytes=None, training_values=10_000, widths=rows)
+    found = _estimates.Description(**options, available_bytes=None, training_values=10_000, widths=rows)
     assert found.largest_units == 90
     assert "Up to 90 units" in str(found)
-    tight = _sizing.Description(**options, available_bytes=60 * MB, training_values=10_000, widths=rows)
+    tight = _estimates.Description(**options, available_bytes=60 * MB, training_values=10_000, widths=rows)
     assert tight.largest_units == 50
 
 
@@ -83,7 +83,7 @@ def test_a_stack_of_other_layers_has_no_table(tmp_path):
 
 
 def test_what_cannot_fit_is_refused_with_the_figure(monkeypatch):
-    monkeypatch.setattr(_sizing, "available_bytes", lambda: 200 * MB)
+    monkeypatch.setattr(_estimates, "available_bytes", lambda: 200 * MB)
     with pytest.raises(ValueError, match=r"91,655,600 parameters, 367 MB, with 200 MB free .* fewer `units`"):
         recurrent_stack(4000, units=(2900,))
     recurrent_stack(40, units=(29,))
@@ -105,12 +105,12 @@ def test_what_an_optimizer_keeps_is_counted_and_refused_before_it_is_made(melody
     model = small_model(melody)
     numbers = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     needs = 4 * slots * numbers
-    monkeypatch.setattr(_sizing, "available_bytes", lambda: needs - 1)
+    monkeypatch.setattr(_estimates, "available_bytes", lambda: needs - 1)
     if slots:
         with pytest.raises(ValueError, match=rf"keeps {slots} numbers for each of {numbers:,} weights, .* free"):
             model.compile(optimizer)
         assert not optimizer.built
-    monkeypatch.setattr(_sizing, "available_bytes", lambda: needs)
+    monkeypatch.setattr(_estimates, "available_bytes", lambda: needs)
     model.compile(optimizer)
     assert optimizer.built
 
@@ -120,18 +120,18 @@ def test_an_optimizer_that_cannot_be_copied_counts_as_adam():
         def __init__(self, needed):
             super().__init__()
 
-    assert _sizing._slots(Own(1)) == 2
+    assert _estimates._slots(Own(1)) == 2
 
 
 def test_gradients_alone_that_cannot_fit_are_refused(melody, monkeypatch):
     model = small_model(melody)
     model.compile("sgd")
     gradients = 4 * sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-    monkeypatch.setattr(_sizing, "kept_numbers", lambda *_: 0)
+    monkeypatch.setattr(_estimates, "kept_numbers", lambda *_: 0)
     for free, refused in ((gradients - 1, True), (gradients, False)):
-        monkeypatch.setattr(_sizing, "available_bytes", lambda free=free: free)
+        monkeypatch.setattr(_estimates, "available_bytes", lambda free=free: free)
         with pytest.raises(ValueError, match="training step must fit") if refused else nullcontext():
-            _sizing.check_batch(model, pcm_of(melody, model.encoder), None)
+            _estimates.check_batch(model, pcm_of(melody, model.encoder), None)
 
 
 def test_a_batch_that_cannot_fit_is_refused_before_it_is_read(monkeypatch, tmp_path, caplog):
@@ -139,15 +139,15 @@ def test_a_batch_that_cannot_fit_is_refused_before_it_is_read(monkeypatch, tmp_p
     model = corpus_model(corpus)
     model.compile("sgd")
     windows = corpus.windows(model.encoder, steps=50, batch_size=3)
-    needs = 4 * (3 * 50 * _sizing.kept_numbers(model.stack, 20) + model.stack.count_params())
-    monkeypatch.setattr(_sizing, "available_bytes", lambda: needs / 1.6)
+    needs = 4 * (3 * 50 * _estimates.kept_numbers(model.stack, 20) + model.stack.count_params())
+    monkeypatch.setattr(_estimates, "available_bytes", lambda: needs / 1.6)
     with pytest.raises(ValueError, match=r"of 3 windows of 50 steps\), with .* free. Use a smaller `batch_size`"):
         model.fit(windows, verbose=0)
     assert np.isnan(describe(model, corpus, steps=50, batch_size=300).epoch_seconds)
     for free, warned in ((needs / 1.4, True), (needs, False), (None, False)):  # in doubt it is tried
-        monkeypatch.setattr(_sizing, "available_bytes", lambda free=free: free)
+        monkeypatch.setattr(_estimates, "available_bytes", lambda free=free: free)
         caplog.clear()
-        _sizing.check_batch(model, windows, None)
+        _estimates.check_batch(model, windows, None)
         assert caplog.text.count("may not fit") == warned
 
 
@@ -155,7 +155,7 @@ def test_arrays_are_estimated_by_their_batches(melody, monkeypatch):
     model = small_model(melody)
     model.compile("sgd")
     pcm = pcm_of(melody, model.encoder)
-    monkeypatch.setattr(_sizing, "available_bytes", lambda: 100)
+    monkeypatch.setattr(_estimates, "available_bytes", lambda: 100)
     with pytest.raises(ValueError, match="batches of 2 windows of 10 steps"):
         model.fit(pcm, batch_size=2)
     with pytest.raises(ValueError, match="batches of 7 windows of 10 steps"):
@@ -163,7 +163,7 @@ def test_arrays_are_estimated_by_their_batches(melody, monkeypatch):
 
 
 def test_free_memory_is_a_plausible_number():
-    free = _sizing.available_bytes()
+    free = _estimates.available_bytes()
     assert free is None or 10 * MB < free < 10**14
 
 
@@ -177,10 +177,10 @@ def test_free_memory_of_a_gpu_under_tensorflow(monkeypatch, limit, free):
     limits = [SimpleNamespace(memory_limit=limit)] if limit else None
     monkeypatch.setattr(tf.config, "get_logical_device_configuration", lambda device: limits)
     monkeypatch.setattr(tf.config.experimental, "get_memory_info", lambda device: {"current": 100, "peak": 500})
-    monkeypatch.setattr(_sizing, "_cuda_bytes", lambda: 1000)
-    assert _sizing.available_bytes() == free
-    monkeypatch.setattr(_sizing, "_cuda_bytes", lambda: None)
-    assert (_sizing.available_bytes() is None) == (limit is None)
+    monkeypatch.setattr(_estimates, "_cuda_bytes", lambda: 1000)
+    assert _estimates.available_bytes() == free
+    monkeypatch.setattr(_estimates, "_cuda_bytes", lambda: None)
+    assert (_estimates.available_bytes() is None) == (limit is None)
 
 
 @pytest.mark.parametrize("code", [0, 100])
@@ -194,5 +194,5 @@ def test_the_driver_is_asked_for_all_memory(monkeypatch, code):
         cuDeviceGet=lambda device, index: answer(device, 3 + index),
         cuDeviceTotalMem_v2=lambda total, device: answer(total, 10**9 + device.value),
     )
-    monkeypatch.setattr(_sizing.ctypes, "CDLL", lambda name: driver)
-    assert _sizing._cuda_bytes() == (None if code else 10**9 + 3)
+    monkeypatch.setattr(_estimates.ctypes, "CDLL", lambda name: driver)
+    assert _estimates._cuda_bytes() == (None if code else 10**9 + 3)

@@ -1,0 +1,1 @@
+"""One step of a stack, from a frame and its memory to the next frame, and the compiled loops around it."""

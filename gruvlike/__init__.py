@@ -11,7 +11,9 @@ module          what it is for
 `corpus`        the PCM of many tracks in one HDF5 file
 `windows`       batches of PCM windows for `fit`
 `encoders`      samples <-> frames
+`decoders`      frames that arrive in pieces -> the sound of a song
 `normalizers`   scale frames, invertibly
+`heads`         the meaning of the network's outputs: a frame, or a distribution
 `models`        the recurrent stack, and the model that owns its encoder
 `generation`    continue a seed into a song
 `callbacks`     watch over training
@@ -37,7 +39,9 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
     "corpus": ("Corpus",),
     "windows": ("Windows",),
     "encoders": ("Encoder", "TimeBlocks", "BlockDFT", "HalfDFT", "STFT", "MDCT", "LogSpectrum"),
+    "decoders": (),
     "normalizers": ("Normalizer", "Standardizer", "GlobalScale", "MinMax", "Identity"),
+    "heads": (),
     "models": ("recurrent_stack", "AudioModel", "load"),
     "generation": ("Generator",),
     "callbacks": (),

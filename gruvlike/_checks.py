@@ -1,10 +1,14 @@
 """Validators at the door: each states the rule, what was received and what to do."""
 
+import difflib
 import math
 import numbers
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
+
+Part = TypeVar("Part")
 
 
 def positive_int(name: str, value: Any, minimum: int = 1) -> int:
@@ -48,3 +52,20 @@ def mono(name: str, samples: Any) -> np.ndarray:
             f"`{name}` must be finite. Received: {int((~np.isfinite(array)).sum())} NaN or infinite samples."
         )
     return array.astype(np.float32, copy=False)
+
+
+def by_name(
+    family: str, value: str | Part, base: type[Part], names: Mapping[str, type[Part]], options: Mapping[str, Any]
+) -> Part:
+    """Returns the part of a name, made with `options`; a part that is already made is returned as it is."""
+    if isinstance(value, base):
+        if options:
+            raise ValueError(f"A part that is already made takes no options. Received: {family}={value!r}, {options}.")
+        return value
+    if not isinstance(value, str) or value not in names:
+        near = difflib.get_close_matches(str(value), names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"`{family}` must be a {base.__name__} or one of {', '.join(names)}. Received: {family}={value!r}.{hint}"
+        )
+    return names[value](**options)

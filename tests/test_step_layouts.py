@@ -118,7 +118,7 @@ def test_other_layers_and_clips(melody):
     )
     seeds = [melody[:80], melody[400:440]]
     songs = halves.extend(seeds, steps=4)
-    assert len(halves._loops[2].twin._layouts) == 3
+    assert len(halves._loops[2].twin._copies) == 3
     assert 0 < distance(songs, plain.extend(seeds, steps=4)) < 0.01
     np.testing.assert_allclose(halves.extend(seeds[1], steps=4), songs[1], atol=1e-4)
 

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike._arrays import HOST, TwoWayLayer, finite, on_host
+from gruvlike._arrays import HOST, TwoWayLayer, count_frames, cut, finite, on_host, overlap_add
+from gruvlike.decoders import Decoder, OverlapAdd
 
 PIECE_SIZE = 2**19  # samples that a stream encodes at once: tens of megabytes at most, whatever the representation
 
@@ -103,7 +104,7 @@ class Encoder(TwoWayLayer):
         xp = HOST if on_host(samples) else keras.ops
         samples = _as_samples(samples, xp)
         single = len(samples.shape) == 1
-        pieces = self._cut(samples[None] if single else samples, padded, xp)
+        pieces = cut(samples[None] if single else samples, self.frame_size, self.hop, padded, xp)
         if pieces.shape[1] == 0:  # torch transforms nothing that is empty
             frames = xp.zeros((xp.shape(pieces)[0], 0, self.features), "float32")
         else:
@@ -173,14 +174,17 @@ class Encoder(TwoWayLayer):
             behind = self.span(missing) - held.shape[-1]
             yield self.encode(np.pad(held, [(0, 0)] * (held.ndim - 1) + [(0, behind)]), padded=False)
 
-    def decode_stream(self, pieces: Iterable[Any]) -> Iterator[np.ndarray]:
+    def decode_stream(self, pieces: Iterable[Any], seed: np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Yields the samples of frames that arrive in pieces, joined without a seam, in constant memory.
 
         Args:
-            pieces: numpy frames `(T, F)` or `(B, T, F)`, that together are consecutive frames.
+            pieces: Numpy frames `(T, F)` or `(B, T, F)`, that together are consecutive frames.
+            seed: Samples `(S,)` or `(B, S)` under the first frames, where they are known, for encoders that guess
+                the phase: see `decoders.Decoder`.
 
         Yields:
-            Numpy samples; joined, they are what `decode` gives for all the frames at once.
+            Numpy samples; joined, they are what `decode` gives for all the frames at once, if the encoder is
+            `invertible`.
 
         Example:
             >>> import gruvlike as gl
@@ -188,16 +192,19 @@ class Encoder(TwoWayLayer):
             >>> list(gl.TimeBlocks(2).decode_stream([frames[:1], frames[1:]]))
             [array([0.5 , 0.25], dtype=float32), array([0.125, 0.   ], dtype=float32)]
         """
-        context = -(-self.lap // self.hop)
-        held, heard = None, 0
-        for piece in pieces:
-            piece = self._as_frames(piece, HOST)
-            held = piece if held is None else np.concatenate([held, piece], axis=-2)
-            samples = self.decode(held)
-            if samples.shape[-1] > heard:
-                yield samples[..., heard:]
-            held = held[..., max(0, held.shape[-2] - context) :, :]
-            heard = max(0, held.shape[-2] * self.hop - self.lap)
+        return self.decoder().stream((self._as_frames(piece, HOST) for piece in pieces), seed)
+
+    def decoder(self) -> Decoder:
+        """Returns the way back that a song takes: frames in pieces to one sound.
+
+        An encoder whose frames do not determine the sound may return another one here.
+
+        Example:
+            >>> import gruvlike as gl
+            >>> type(gl.MDCT(16).decoder()).__name__, gl.MDCT(16).decoder().context
+            ('OverlapAdd', 1)
+        """
+        return OverlapAdd(self)
 
     def call(self, inputs: Any, padded: bool = False, reverse: bool = False) -> Any:
         """Returns `encode(inputs, padded)`, unpadded by default, or `decode(inputs)` if `reverse`."""
@@ -211,54 +218,16 @@ class Encoder(TwoWayLayer):
             *batch, steps, _ = self._check_frames(input_shape)
             return (*batch, None if steps is None else max(0, steps * self.hop - self.lap))
         *batch, size = _check_samples(input_shape)
-        return (*batch, None if size is None else self._steps(size, padded), self.features)
+        return (*batch, None if size is None else count_frames(size, self.frame_size, self.hop, padded), self.features)
 
     def compute_output_spec(self, inputs: Any, padded: bool = False, reverse: bool = False) -> keras.KerasTensor:
         """Returns the symbolic result of `call`."""
         return keras.KerasTensor(self.compute_output_shape(inputs.shape, padded, reverse), dtype="float32")
 
-    def _steps(self, size: Any, padded: bool) -> Any:
-        if padded:
-            return -(-(size + self.lap) // self.hop)
-        steps = (size - self.lap) // self.hop
-        # In a TensorFlow graph the length can be a tensor.
-        return max(0, steps) if isinstance(size, int) else keras.ops.maximum(steps, 0)
-
-    def _cut(self, samples: Any, padded: bool, xp: Any) -> Any:
-        """Cuts (B, S) into (B, T, frame_size) by joining shifted blocks of one hop: no gather, fast when compiled."""
-        batch, size = xp.shape(samples)
-        steps = self._steps(size, padded)
-        parts = -(-self.frame_size // self.hop)  # hops that touch a frame, the last of them perhaps in part
-        excess = parts * self.hop - self.frame_size
-        if padded:
-            samples = xp.pad(samples, ((0, 0), (self.lap, self.frame_size + excess)))
-        elif excess:
-            samples = xp.pad(samples, ((0, 0), (0, excess)))
-        blocks = (steps + parts - 1) if isinstance(size, int) else keras.ops.where(steps > 0, steps + parts - 1, 0)
-        if isinstance(size, int) and steps == 0:
-            return xp.zeros((batch, 0, self.frame_size), "float32")
-        blocks = xp.reshape(samples[:, : blocks * self.hop], (batch, blocks, self.hop))
-        if parts == 1:
-            return blocks
-        return xp.concatenate([blocks[:, i : i + steps] for i in range(parts)], axis=-1)[..., : self.frame_size]
-
     def _rebuild(self, frames: Any, xp: Any) -> Any:
         """Returns the sound that the frames (B, T, F) cover fully, (B, T * hop - lap)."""
         steps = xp.shape(frames)[1]
-        return self._overlap_add(self.synthesize(frames, xp), xp)[:, self.lap : steps * self.hop]
-
-    def _overlap_add(self, pieces: Any, xp: Any) -> Any:
-        """Adds pieces (B, T, frame_size), each a hop after the last, to (B, span(T)) samples or some zeros more."""
-        batch, steps, _ = xp.shape(pieces)
-        parts = -(-self.frame_size // self.hop)
-        if parts == 1:
-            return xp.reshape(pieces, (batch, steps * self.hop))
-        pieces = xp.pad(pieces, ((0, 0), (0, 0), (0, parts * self.hop - self.frame_size)))
-        total = 0
-        for i in range(parts):
-            hops = pieces[..., i * self.hop : (i + 1) * self.hop]
-            total = total + xp.pad(hops, ((0, 0), (i, parts - 1 - i), (0, 0)))
-        return xp.reshape(total, (batch, (steps + parts - 1) * self.hop))
+        return overlap_add(self.synthesize(frames, xp), self.hop, xp)[:, self.lap : steps * self.hop]
 
     def _as_frames(self, frames: Any, xp: Any) -> Any:
         if xp is HOST:

@@ -1,15 +1,14 @@
 """Loudness without phase: frames that look like hearing, and a way back that has to guess."""
 
-import math
 import warnings
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike._arrays import HOST, on_host, scipy_fft
+from gruvlike._arrays import on_host
+from gruvlike.decoders import GriffinLim
 from gruvlike.encoders._base import Encoder
 from gruvlike.encoders._fourier import window_pair
 
@@ -88,12 +87,12 @@ class LogSpectrum(Encoder):
         self.momentum = _checks.number("momentum", momentum, 0.0, 1.0)
         self.random_seed = _checks.positive_int("random_seed", random_seed, minimum=0)
         self._floor = 10 ** (self.floor_db / 20)
-        self._analysis, _ = window_pair(self.window, self.frame_size, self.hop)
-        self._gain = float(2 / np.sum(np.abs(self._analysis)))
+        self.analysis_window, _ = window_pair(self.window, self.frame_size, self.hop)
+        self._gain = float(2 / np.sum(np.abs(self.analysis_window)))
         self._filters = None if mels is None else _mel_filters(mels, sample_rate, frame_size)
 
     def analyze(self, pieces: Any, xp: Any) -> Any:
-        real, imag = xp.rfft(xp.multiply(pieces, self._analysis * np.float32(self._gain)))
+        real, imag = xp.rfft(xp.multiply(pieces, self.analysis_window * np.float32(self._gain)))
         # The floor inside the root keeps the gradient finite in silence.
         magnitudes = xp.sqrt(real * real + imag * imag + self._floor**2)
         return xp.log(magnitudes if self._filters is None else xp.matmul(magnitudes, self._filters.T))
@@ -111,70 +110,20 @@ class LogSpectrum(Encoder):
             )
         return super().decode(frames)
 
-    def decode_stream(self, pieces: Iterable[Any], past: np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Yields the sound of frames that arrive in pieces; the frames before are held fixed, so that the pieces
-        fade into each other as all frames do.
+    def decoder(self) -> GriffinLim:
+        """Returns a `GriffinLim` of this encoder's `iterations`, `momentum` and `random_seed`."""
+        return GriffinLim(self, self.iterations, self.momentum, self.random_seed)
 
-        Args:
-            pieces: numpy frames `(T, F)` or `(B, T, F)`, that together are consecutive frames.
-            past: samples `(S,)` or `(B, S)` under the first frames, at most those under the first piece, where they
-                are known (a seed): the frames inside them keep their phases, and the sound fades out of them.
-
-        Yields:
-            Numpy samples, as many as `decode` gives for all the frames at once.
-        """
-        context = math.ceil(self.lap / self.hop)
-        held, heard = None, 0
-        past = None if past is None else self._spectra(np.atleast_2d(past))
-        for piece in pieces:
-            piece = self._as_frames(piece, HOST)
-            single = piece.ndim == 2
-            piece = piece[None] if single else piece
-            held = piece if held is None else np.concatenate([held, piece], axis=1)
-            sound, spectra = self._griffin_lim(self._magnitudes(held), past)
-            steps, keep = held.shape[1], min(held.shape[1], context)
-            new = sound[:, self.lap + heard : steps * self.hop]
-            if new.shape[1]:
-                yield new[0] if single else new
-            held, past = held[:, steps - keep :], spectra[:, steps - keep :]
-            heard = max(0, keep * self.hop - self.lap)
-
-    def _rebuild(self, frames: np.ndarray, xp: Any) -> np.ndarray:
-        return self._griffin_lim(self._magnitudes(frames))[0][:, self.lap : frames.shape[1] * self.hop]
-
-    def _magnitudes(self, frames: np.ndarray) -> np.ndarray:
+    def magnitudes(self, frames: np.ndarray) -> np.ndarray:
         """Returns the magnitudes (B, T, frame_size // 2 + 1) of frames (B, T, F), as `scipy.fft.rfft` scales them."""
         magnitudes = np.exp(np.minimum(frames, 40.0))  # float32 holds the squares of no more
         if self._filters is not None:
             magnitudes = _without_filters(magnitudes, self._filters)
         return np.sqrt(np.maximum(magnitudes**2 - self._floor**2, 0.0)) / np.float32(self._gain)
 
-    def _spectra(self, sound: np.ndarray) -> np.ndarray:
-        """Returns the complex spectra (B, T, frame_size // 2 + 1) of the frames inside a sound (B, S)."""
-        return scipy_fft().rfft(self._cut(sound, False, HOST) * self._analysis)
-
-    def _griffin_lim(self, magnitudes: np.ndarray, past: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Returns a sound (B, span(T) or a little more) with nearly these magnitudes, and the spectra that made it.
-
-        The spectra of the first frames, `past`, stay as they are.
-        """
-        random = np.random.default_rng(self.random_seed)
-        spectrum = magnitudes * np.exp(2j * np.pi * random.random(magnitudes.shape, "float32"))
-        known = 0 if past is None else min(past.shape[1], magnitudes.shape[1])
-        squares = np.broadcast_to(self._analysis**2, (1, magnitudes.shape[1], self.frame_size))
-        cover = np.maximum(self._overlap_add(squares, HOST), 1e-3 * float(np.max(self._analysis**2)))
-        previous = np.zeros_like(spectrum)
-        for iteration in range(self.iterations + 1):
-            if known:
-                spectrum[:, :known] = past[:, :known]
-            pieces = scipy_fft().irfft(spectrum, self.frame_size) * self._analysis
-            sound = self._overlap_add(pieces, HOST) / cover
-            if iteration < self.iterations:
-                consistent = self._spectra(sound)[:, : magnitudes.shape[1]]
-                spectrum = consistent - self.momentum / (1 + self.momentum) * previous
-                spectrum *= magnitudes / np.maximum(np.abs(spectrum), TINY)
-                previous = consistent
-        return sound, spectrum
+    def _rebuild(self, frames: np.ndarray, xp: Any) -> np.ndarray:
+        nothing = np.zeros((len(frames), 0), "float32")  # fewer frames than overlap cover no sample fully
+        return next(self.decoder().stream([frames]), nothing)
 
 
 def _mel_filters(mels: int, sample_rate: int | None, frame_size: int) -> np.ndarray:

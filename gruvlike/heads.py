@@ -1,0 +1,177 @@
+"""The meaning of the last layer's numbers: the next frame itself, or a distribution that it is drawn from.
+
+Shapes: frames (B, T, W), W numbers that the network reads; outputs of the stack (B, T, O), with O = `outputs(W)`. A
+head works on (..., W) and (..., O), so that one frame (B, W) will do.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from gruvlike._arrays import PlainLayer
+from gruvlike._checks import by_name
+from gruvlike._contracts import Tensor
+
+__all__ = ["Head", "Point", "get"]
+
+
+class Head(PlainLayer):
+    """Turns outputs of a stack into a loss, an expected frame, and a frame that is drawn; the base class of all heads.
+
+    Random numbers come in as data: `sample` gets `draws(width)` uniform numbers for each frame, which depend on the
+    random seed, the clip and the step alone. So a song is the same in pieces of any size, and a clip alone or beside
+    others. A head is saved in the model's file; what it computes is float32 whatever the dtype policy.
+
+    Args:
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
+
+    Example:
+        >>> import numpy as np, gruvlike as gl
+        >>> head = gl.heads.Point()
+        >>> head.outputs(8), head.draws(8)
+        (8, 0)
+    """
+
+    def outputs(self, width: int) -> int:
+        """Returns how many numbers the stack must give for a frame of `width` numbers."""
+        raise NotImplementedError(f"{type(self).__name__} must define `outputs(width)`.")
+
+    def draws(self, width: int) -> int:
+        """Returns how many random numbers one frame takes; 0: nothing is drawn."""
+        return 0
+
+    def target(self, frames: Tensor) -> Tensor:
+        """Returns the target of the loss for frames (..., W): the frames themselves, unless a head has others."""
+        return frames
+
+    def frame(self, target: Tensor) -> Tensor:
+        """Returns the frame (..., W) that the network reads for a target: undoes `target`."""
+        return target
+
+    def loss(self, target: Tensor, output: Tensor) -> Tensor:
+        """Returns the loss of each frame, (...,), between targets and outputs (..., O)."""
+        raise NotImplementedError(f"{type(self).__name__} must define `loss(target, output)`.")
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Returns the expected frame (..., W) of outputs (..., O)."""
+        raise NotImplementedError(f"{type(self).__name__} must define `mean(output)`.")
+
+    def sample(self, output: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
+        """Draws a target from outputs (..., O).
+
+        Args:
+            output: Outputs of the stack, (..., O), float32.
+            noise: Uniform numbers in (0, 1), (..., draws(W)).
+            temperature: A number, at least 0: 1 draws from the distribution as it was learned, 0 takes its middle.
+
+        Returns:
+            A target, as `target` gives it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `sample(output, noise, temperature)`.")
+
+    def training_loss(self, loss: Any) -> Any:
+        """Returns the loss that a model with this head is compiled with.
+
+        Args:
+            loss: The loss that the user gave to `compile`, or `None`.
+
+        Raises:
+            ValueError: If the head has a loss of its own and another was given.
+        """
+        if loss is not None:
+            raise ValueError(
+                f"A {type(self).__name__} head has a loss of its own. Received: loss={loss!r} beside it. Leave it out."
+            )
+        return HeadLoss(self)
+
+    def next_frame(self, output: Tensor, noise: Tensor | None = None, temperature: Tensor | None = None) -> Tensor:
+        """Returns the frame (..., W), float32, that follows from outputs: drawn, or without noise the expected one."""
+        output = ops.cast(output, "float32")
+        if noise is None or temperature is None:
+            return self.mean(output)
+        return self.frame(self.sample(output, noise, temperature))
+
+
+@keras.saving.register_keras_serializable(package="gruvlike")
+class HeadLoss(keras.losses.Loss):
+    """The loss of a head, as Keras wants it.
+
+    Args:
+        head: A `Head`.
+        **kwargs: Arguments of `keras.losses.Loss`.
+    """
+
+    def __init__(self, head: Head, name: str = "head_loss", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.head = head
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Returns the loss of each frame, (B, T)."""
+        return self.head.loss(y_true, ops.cast(y_pred, "float32"))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "head": keras.saving.serialize_keras_object(self.head)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "HeadLoss":
+        """Builds a loss from `get_config`'s dictionary."""
+        return cls(**{**config, "head": keras.saving.deserialize_keras_object(config["head"])})
+
+
+@keras.saving.register_keras_serializable(package="gruvlike")
+class Point(Head):
+    """The outputs are the next frame itself, as in the paper: regression, by mean squared error by default.
+
+    Args:
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
+
+    Example:
+        >>> import numpy as np
+        >>> head = Point()
+        >>> float(head.loss(np.zeros((1, 1, 2), "float32"), np.array([[[1.0, 3.0]]], "float32"))[0, 0])
+        5.0
+    """
+
+    def outputs(self, width: int) -> int:
+        """Returns `width`."""
+        return width
+
+    def loss(self, target: Tensor, output: Tensor) -> Tensor:
+        """Returns the mean squared error of each frame, (...,)."""
+        return ops.mean(ops.square(target - output), axis=-1)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Returns the outputs."""
+        return output
+
+    def sample(self, output: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
+        """Returns the outputs: nothing is drawn."""
+        return output
+
+    def training_loss(self, loss: Any) -> Any:
+        """Returns `loss`, or mean squared error: any loss between frames will do."""
+        return "mse" if loss is None else loss
+
+
+_NAMES: dict[str, type[Head]] = {"point": Point}
+
+
+def get(head: str | Head, **options: Any) -> Head:
+    """Returns the head of a name, for configuration files; a head is returned as it is.
+
+    Args:
+        head: "point", or a `Head`.
+        **options: Arguments of that head's class.
+
+    Raises:
+        ValueError: If the name is unknown, or options come with a head that is already made.
+        TypeError: If the head does not know an option.
+
+    Example:
+        >>> from gruvlike import heads
+        >>> heads.get("point").outputs(8)
+        8
+    """
+    return by_name("head", head, Head, _NAMES, options)

@@ -62,6 +62,7 @@ setup(
             "hypothesis>=6",
             "psutil>=6",
             "ruff==0.17.*",
+            "mypy==2.4.*",
             *NOTEBOOKS,
         ],
     },

@@ -17,6 +17,8 @@ from _networks import BLOG, LAPPED, PAPER, SMALL, Network
 import gruvlike as gl
 from gruvlike._step._layouts import fastest_layout, lay_out
 from gruvlike._step._loops import make_loop
+from gruvlike._step._step import Step
+from gruvlike.heads import Point
 
 CLIPS = 16
 SEED_STEPS = 2
@@ -99,19 +101,17 @@ def growth(stack: keras.Model, late: int, songs: int) -> tuple[float, float]:
 
     Young songs and an old one take as many steps in turn, in one call of the compiled loop each: its cost is in both.
     """
-    loop = make_loop(lay_out(stack, None, fastest_layout(1)), 1, stack.input_shape[-1])
-    count, frame = min(40, loop.chunk), np.zeros((1, 1, stack.input_shape[-1]), "float32")
-    nothing = frame[:, :0]
-    _, begun = loop.run(frame, 1, loop.initial())
-    old = begun
+    loop = make_loop(Step(lay_out(stack, None, fastest_layout(1)), Point(), stack.input_shape[-1]), 1)
+    count = min(40, loop.chunk)
+    begun = old = loop.start()
     for done in range(0, late - count // 2, count):
-        _, old = loop.run(nothing, min(count, late - count // 2 - done), old)
+        _, old = loop.run(min(count, late - count // 2 - done), old)
 
     def go_on() -> None:
         nonlocal old
-        _, old = loop.run(nothing, count, old)
+        _, old = loop.run(count, old)
 
-    taken = in_turn({"early": lambda: loop.run(nothing, count, begun), "late": go_on}, songs)
+    taken = in_turn({"early": lambda: loop.run(count, begun), "late": go_on}, songs)
     return 1e3 * taken["late"] / count, 1e3 * taken["early"] / count
 
 
@@ -137,6 +137,32 @@ def bar_row(network: Network, seconds: float, rounds: int) -> Row:
     taken = in_turn({name: lambda file=file: extend(file) for name, file in files.items()}, rounds)
     what = f"the progress bar, {network.name}, {steps:,} steps: on; limit: off"
     return Row(what, taken["on"], None, taken["off"], "s")
+
+
+def stream_rows(network: Network, steps: int, rounds: int, at_once: tuple[int, ...] = (1, 4, 16)) -> list[Row]:
+    """The price of a short latency: a stream in pieces of so many frames; limit: the song as a whole."""
+    generator, seed = make_generator(network)
+    calls = {"whole": lambda: generator.extend(seed, steps=steps)}
+    for count in at_once:
+        calls[str(count)] = lambda count=count: list(generator.stream(seed, steps=steps, frames_at_once=count))
+    for call in calls.values():
+        call()  # compiles
+    taken = {name: 1e3 * seconds / (steps + SEED_STEPS) for name, seconds in in_turn(calls, rounds).items()}
+    first = {
+        count: 1e3 * seconds_of(lambda count=count: next(generator.stream(seed, frames_at_once=count)))
+        for count in at_once
+    }
+    return [
+        Row(
+            f"{network.name}, `stream` {count} frame{'s' * (count > 1)} at once, first after {first[count]:.1f} ms; "
+            "limit: `extend`",
+            taken[str(count)],
+            None,
+            taken["whole"],
+            "ms a step",
+        )
+        for count in at_once
+    ]
 
 
 def measure_one(
@@ -201,6 +227,7 @@ def measure(
         found, said = measure_one(network, steps, rounds, lengths, total, late, rate)
         rows += found
         remarks.append(said)
+    rows += [row for network in networks[-2:] for row in stream_rows(network, 400, rounds)]
     rows.append(bar_row(networks[-1], 2 * seconds, rounds))
     text = "\n".join(remarks)
     return rows, (

@@ -79,7 +79,7 @@ class Head(PlainLayer):
         Raises:
             ValueError: If the head has a loss of its own and another was given.
         """
-        if loss is not None:
+        if loss is not None and not isinstance(loss, HeadLoss):  # a saved model brings the one that it had
             raise ValueError(
                 f"A {type(self).__name__} head has a loss of its own. Received: loss={loss!r} beside it. Leave it out."
             )

@@ -94,6 +94,11 @@ class Normalizer(TwoWayLayer):
         return self
 
     @property
+    def width(self) -> int | None:
+        """Numbers of a normalized frame."""
+        return self.features
+
+    @property
     def fitted(self) -> bool:
         """Whether there are statistics, fitted, given or loaded."""
         return self.features is not None and not np.isnan(_to_numpy(self.scale)).any()

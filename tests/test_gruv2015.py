@@ -131,8 +131,11 @@ def test_to_samples_refuses_other_shapes(shape):
 def test_carrying_costs_one_step_a_frame(monkeypatch):
     """Counted in frames that go through the network: those of the seed and one a step, against the whole past again."""
     counted = []
-    run, make = Loop.run, _generator.make_forward
-    monkeypatch.setattr(Loop, "run", lambda loop, *args: counted.append(args[1]) or run(loop, *args))
+    run, read, make = Loop.run, Loop.read, _generator.make_forward
+    monkeypatch.setattr(Loop, "run", lambda loop, *args: counted.append(args[0]) or run(loop, *args))
+    monkeypatch.setattr(
+        Loop, "read", lambda loop, seeds, *rest: counted.append(len(seeds[0])) or read(loop, seeds, *rest)
+    )
 
     def counting(*args):
         forward = make(*args)

@@ -10,6 +10,7 @@ from test_corpus import corpus_of
 from test_models import pcm_of, small_model
 
 import gruvlike as gl
+from gruvlike import _backend
 from gruvlike.models import _estimates, describe, recurrent_stack
 
 pytestmark = pytest.mark.backends
@@ -163,7 +164,7 @@ def test_arrays_are_estimated_by_their_batches(melody, monkeypatch):
 
 
 def test_free_memory_is_a_plausible_number():
-    free = _estimates.available_bytes()
+    free = _backend.available_bytes()
     assert free is None or 10 * MB < free < 10**14
 
 
@@ -177,10 +178,10 @@ def test_free_memory_of_a_gpu_under_tensorflow(monkeypatch, limit, free):
     limits = [SimpleNamespace(memory_limit=limit)] if limit else None
     monkeypatch.setattr(tf.config, "get_logical_device_configuration", lambda device: limits)
     monkeypatch.setattr(tf.config.experimental, "get_memory_info", lambda device: {"current": 100, "peak": 500})
-    monkeypatch.setattr(_estimates, "_cuda_bytes", lambda: 1000)
-    assert _estimates.available_bytes() == free
-    monkeypatch.setattr(_estimates, "_cuda_bytes", lambda: None)
-    assert (_estimates.available_bytes() is None) == (limit is None)
+    monkeypatch.setattr(_backend, "_cuda_bytes", lambda: 1000)
+    assert _backend.available_bytes() == free
+    monkeypatch.setattr(_backend, "_cuda_bytes", lambda: None)
+    assert (_backend.available_bytes() is None) == (limit is None)
 
 
 @pytest.mark.parametrize("code", [0, 100])
@@ -194,5 +195,5 @@ def test_the_driver_is_asked_for_all_memory(monkeypatch, code):
         cuDeviceGet=lambda device, index: answer(device, 3 + index),
         cuDeviceTotalMem_v2=lambda total, device: answer(total, 10**9 + device.value),
     )
-    monkeypatch.setattr(_estimates.ctypes, "CDLL", lambda name: driver)
-    assert _estimates._cuda_bytes() == (None if code else 10**9 + 3)
+    monkeypatch.setattr(_backend.ctypes, "CDLL", lambda name: driver)
+    assert _backend._cuda_bytes() == (None if code else 10**9 + 3)

@@ -9,6 +9,7 @@ import pytest
 
 import gruvlike as gl
 from gruvlike._step import _loops
+from gruvlike._step._stateless import StatelessStack
 
 pytestmark = pytest.mark.backends
 
@@ -51,11 +52,13 @@ def test_seeds_of_any_lengths_go_through_one_loop_together(generator, melody, mo
     """As many steps as the longest seed and the song have, not as many as all have."""
     taken = []
     run = _loops.Loop.run
+    monkeypatch.setattr(_loops.Loop, "run", lambda self, n, *rest: taken.append(n) or run(self, n, *rest))
+    read = _loops.Loop.read
     monkeypatch.setattr(
-        _loops.Loop, "run", lambda self, frames, n, carried: taken.append(n) or run(self, frames, n, carried)
+        _loops.Loop, "read", lambda self, seeds, *rest: taken.append(max(map(len, seeds))) or read(self, seeds, *rest)
     )
     generator.extend([melody[: 16 * n] for n in (20, 3, 11)], steps=30)
-    assert list(generator._loops) == [3]
+    assert list(generator._loops) == [(3, None)]
     assert sum(taken) == 20 + 30 - 1  # the last step of the seed predicts the first frame
 
 
@@ -103,11 +106,9 @@ def compilations(monkeypatch):
             yield compiled
         logger.removeHandler(handler)
         return
-    # Whatever is traced anew on the others runs the twin's step in Python.
-    step = gl.generation._generator.StatelessStack.step
-    monkeypatch.setattr(
-        gl.generation._generator.StatelessStack, "step", lambda *a: compiled.append(backend) or step(*a)
-    )
+    # Whatever is traced anew on the others runs the step of the stack in Python.
+    step = StatelessStack.step
+    monkeypatch.setattr(StatelessStack, "step", lambda *a: compiled.append(backend) or step(*a))
     yield compiled
 
 
@@ -128,9 +129,9 @@ def test_beyond_the_seed_nothing_is_sent_to_the_device(generator, melody, monkey
     monkeypatch.setattr(_loops, "_CHUNK_BYTES", 0)  # chunks of 8 steps; the seed fills one
     read = []
     for kind in (_loops._TensorFlowLoop, _loops._JaxLoop, _loops._TorchLoop):
-        run = kind._compiled
+        run = kind._run
         monkeypatch.setattr(
-            kind, "_compiled", lambda self, buffer, *a, run=run: read.append(buffer) or run(self, buffer, *a)
+            kind, "_run", lambda self, buffer, *a, run=run: read.append(buffer) or run(self, buffer, *a)
         )
     generator.extend(melody[:128], steps=30)
     assert len(read) > 3

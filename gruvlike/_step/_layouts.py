@@ -1,16 +1,16 @@
-"""A twin that multiplies by copies of the matrices of LSTM, GRU and Dense layers, which can be read faster.
+"""A stack that multiplies by copies of the matrices of LSTM, GRU and Dense layers, in a faster layout.
 
-In another layout, on a CPU, where a matrix has many rows:
+Two layouts help on a CPU, where a matrix has many rows:
 
-- transposed: a product with one row (one clip) then reads it from its first to its last byte, where Keras's order has
-  XLA jump. That takes half the time from memory, 22050 x 1024 for instance. On torch it is many clips that gain by it,
-  with any matrix.
-- in strips of some columns: XLA computes the products of several rows (clips) with each of them side by side, one on
-  each core, where it shares out a product with the whole at twice the time.
+- transposed, for one clip: a product with one row then reads the matrix from its first to its last byte; in the order
+  of Keras, XLA jumps from row to row. That halves the time for a matrix in memory, 22050 x 1024 for instance. On torch
+  several clips gain by it, with any matrix.
+- strips of some columns, for several clips: XLA computes the products with the strips side by side, one on each core;
+  it shares out one product with the whole matrix at twice the time.
 
-In half precision: a step reads half as many bytes. A product takes both of its factors in that type and sums in
-float32. Torch rounds the sum to that type on a GPU; on a CPU, where its products in half precision take many times as
-long, it converts the matrix at each step. States, biases and everything else stay as they are.
+In half precision a step reads half as many bytes. A product takes both of its factors in that type and sums in float32.
+On a GPU, torch rounds the sum to that type; on a CPU, where its products in half precision take many times as long, it
+converts the matrix at each step. States, biases and everything else stay as they are.
 """
 
 from typing import Any, NamedTuple
@@ -35,19 +35,19 @@ def fastest_layout(clips: int) -> str | None:
 
 
 def lay_out(stack: keras.Model, dtype: str | None, layout: str | None) -> StatelessStack:
-    """Returns a twin that reads copies, of type `dtype` or in a `layout`, or (with neither) the weights themselves."""
+    """Returns a stack that reads copies, of type `dtype` or in a `layout`, or (with neither) the weights themselves."""
     if dtype is not None:
         return LaidOutStack(stack, dtype)
     return StatelessStack(stack) if layout is None else LaidOutStack(stack, "float32", layout)
 
 
 class LaidOutStack(StatelessStack):
-    """A twin for single frames that multiplies by copies of the stack's matrices.
+    """A stack for single frames that multiplies by copies of its matrices.
 
     Args:
         stack: As for `StatelessStack`.
         dtype: `"bfloat16"` or `"float16"`, or `"float32"`: then layers that compute in another type keep their own.
-        layout: `"transposed"` or `"strips"`: only the matrices that gain by it are copied, and in that layout.
+        layout: `"transposed"` or `"strips"`: only the matrices that gain by it are copied, in that layout.
     """
 
     def __init__(self, stack: keras.Model, dtype: str, layout: str | None = None):
@@ -80,7 +80,7 @@ class LaidOutStack(StatelessStack):
         copies = []
         for values in self._values(weight):
             copy = keras.Variable(ops.zeros(values.shape), self._dtype, trainable=False, autocast=False)
-            copy.assign(values)  # not given at once: on torch what is transposed is the weight itself
+            copy.assign(values)  # not given at once: on torch a transposed tensor is the weight itself
             copies.append(copy)
         self._copies.append((tuple(copies), weight))
         return _Factor(tuple(copies), self._layout == "transposed")
@@ -88,7 +88,7 @@ class LaidOutStack(StatelessStack):
     def _values(self, weight: keras.Variable) -> list[Any]:
         if self._layout == "strips":
             cuts = list(range(STRIP, weight.shape[1], STRIP))
-            if keras.backend.backend() == "jax":  # which would compile each cut
+            if keras.backend.backend() == "jax":  # JAX would compile each cut
                 return np.split(ops.convert_to_numpy(weight.value), cuts, axis=1)
             return ops.split(weight.value, cuts, axis=1) if cuts else [weight.value]
         values = ops.cast(weight.value, self._dtype)
@@ -101,7 +101,7 @@ def _gains(rows: int, columns: int) -> bool:
 
 
 class _Factor(NamedTuple):
-    """What rows are multiplied by."""
+    """The matrix, or the strips of it, that rows are multiplied by."""
 
     matrices: tuple[keras.Variable, ...]  # (F, G), side by side; or one, (G, F)
     transposed: bool
@@ -116,7 +116,7 @@ class _Cell(keras.layers.Layer):
         self.built = True
 
     def products(self, frame: Any, state: Any) -> tuple[Any, Any]:
-        """Returns what the gates read of the frame and of the state, biases included."""
+        """Returns the products of the frame and of the state with their matrices, biases included."""
         factors = (frame, self.kernel), (state, self.recurrent_kernel)
         parts = [_product(rows, factor, self.compute_dtype) for rows, factor in factors]
         if self.cell.use_bias:  # a GRU has one for either product, an LSTM one

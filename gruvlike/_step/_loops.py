@@ -1,67 +1,110 @@
-"""The loop that feeds a network its own output, compiled once per (network, clips) and run in chunks of any length.
+"""The compiled loop of generation: steps that read a seed, then steps that read the step before.
 
-One run takes a buffer of `chunk` frames: the first `forced` of its `steps` steps read the buffer (the seed: warm-up),
-the others read the step before, each clip by a count of its own. How many of each is data, not shape: neither a longer
-song nor seeds of other lengths compile anything.
+One program is compiled for each (network, number of clips, chunk). All else is data, so that nothing more is compiled:
+
+- `steps`: how many of the `chunk` steps are taken. A song of any length is some whole chunks and a part of one.
+- `buffer` and `forced`: the first `forced` steps read the buffer (a seed), the others the frame of the step before.
+- `begin`: the step at which each clip begins. Seeds of unlike lengths end together, so a shorter one begins later:
+  until then its states stay as they are.
+- `noise` and `temperature`: the random numbers of each step, made on the host by `uniform_noise`.
 """
 
 import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from gruvlike._step._stateless import StatelessStack
+from gruvlike._contracts import Tensor
+from gruvlike._step._step import Carried, Step
 
-_CHUNK_BYTES = 8 * 2**20  # of output frames: what bounds memory, and how often the host is asked
+_CHUNK_BYTES = 8 * 2**20  # of output frames: this bounds memory, and how often the host is asked
+_ALL = 2**30  # more steps than a chunk has
 
 
 class Loop:
     """A compiled function from (frames to read, what is carried) to (frames predicted, what is carried).
 
     Args:
-        twin: The stack, one frame at a time.
+        step: One step of the network.
         batch_size: Number of clips.
-        features: Numbers in a frame.
+        chunk: The most steps that one run can take; `None` chooses by memory.
 
     Attributes:
-        chunk: The most steps that one run can take.
+        chunk: As given or chosen.
     """
 
-    def __init__(self, twin: StatelessStack, batch_size: int, features: int):
-        self.twin = twin
-        self.chunk = int(np.clip(_CHUNK_BYTES // (4 * batch_size * features), 8, 256))
-        self._shape = (self.chunk, batch_size, features)
-        self._nothing = keras.ops.zeros(self._shape, "float32")  # what is read beyond the seed: it stays on the device
+    def __init__(self, step: Step, batch_size: int, chunk: int | None = None):
+        self.step = step
+        frame_bytes = 4 * batch_size * max(step.width, step.draws)
+        self.chunk = int(np.clip(_CHUNK_BYTES // frame_bytes, 8, 256)) if chunk is None else chunk
+        self._shape = (self.chunk, batch_size, step.width)
+        # Inputs that most runs do not use stay on the device.
+        self._no_frames = keras.ops.zeros(self._shape, "float32")
+        self._no_noise = keras.ops.full((self.chunk, batch_size, step.draws), 0.5, "float32")
+        self._at_once = np.zeros(batch_size, np.int32)
 
-    def initial(self) -> tuple[Any, list]:
-        """Returns what is carried before the first frame: a frame of zeros, and the initial states."""
-        return keras.ops.zeros(self._shape[1:], "float32"), self.twin.initial_states(self._shape[1])
+    def start(self) -> Carried:
+        """Returns what is carried before the first frame."""
+        return self.step.start(self._shape[1])
 
-    def run(self, frames: list[np.ndarray], steps: int, carried: tuple[Any, list]) -> tuple[np.ndarray, tuple]:
-        """Takes `steps` steps, of which the first of each clip read its `frames` (T, F), the others the step before.
+    def read(self, seeds: Sequence[np.ndarray], carried: Carried) -> Carried:
+        """Reads the frames of each clip, (T, W) of any lengths; the frame that is carried then is of no use.
 
         Returns:
-            Predictions (B, steps, F), and what to carry into the next run.
+            What is carried after the last frame of each.
         """
-        forced = np.array([len(one) for one in frames], np.int32)
-        outputs, last, states = self._compiled(self._buffer(frames), forced, steps, *carried)
+        longest = max(map(len, seeds))
+        begin = np.array([longest - len(seed) for seed in seeds], np.int32)
+        for start in range(0, longest, self.chunk):
+            steps = min(self.chunk, longest - start)
+            buffer = np.zeros(self._shape, np.float32)
+            for clip, (seed, late) in enumerate(zip(seeds, begin, strict=True)):
+                part = seed[max(0, start - late) : max(0, start + steps - late)]
+                buffer[steps - len(part) : steps, clip] = part
+            waiting = np.maximum(begin - start, 0).astype(np.int32)
+            frames = keras.ops.convert_to_tensor(buffer)
+            _, carried = self._run(frames, waiting, _ALL, self._no_noise, 0.0, steps, carried)
+        return carried
+
+    def run(
+        self, steps: int, carried: Carried, noise: np.ndarray | None = None, temperature: float = 1.0
+    ) -> tuple[np.ndarray, Carried]:
+        """Takes `steps` steps, at most `chunk`, each of which reads the frame of the step before.
+
+        Args:
+            steps: How many.
+            carried: What the run before, or `read`, has left.
+            noise: Uniform numbers (B, steps, draws); not needed if nothing is drawn.
+            temperature: Of the draws.
+
+        Returns:
+            Frames (B, steps, W), and what to carry into the next run.
+        """
+        drawn = self._no_noise
+        if noise is not None and self.step.draws:
+            padded = np.full(drawn.shape, 0.5, np.float32)
+            padded[:steps] = noise.swapaxes(0, 1)
+            drawn = keras.ops.convert_to_tensor(padded)
+        outputs, carried = self._run(self._no_frames, self._at_once, 0, drawn, temperature, steps, carried)
         # Cut on the host: on JAX a slice of the tensor would compile anew for each number of steps.
-        return keras.ops.convert_to_numpy(outputs)[:steps].swapaxes(0, 1), (last, states)
+        return keras.ops.convert_to_numpy(outputs)[:steps].swapaxes(0, 1), carried
 
-    def _buffer(self, frames: list[np.ndarray]) -> Any:
-        if not any(map(len, frames)):
-            return self._nothing
-        buffer = np.zeros(self._shape, np.float32)
-        for clip, one in enumerate(frames):
-            buffer[: len(one), clip] = one
-        return keras.ops.convert_to_tensor(buffer)
-
-    def _compiled(self, buffer: Any, forced: np.ndarray, steps: int, last: Any, states: list) -> tuple[Any, Any, list]:
+    def _run(
+        self,
+        buffer: Tensor,
+        begin: np.ndarray,
+        forced: int,
+        noise: Tensor,
+        temperature: float,
+        steps: int,
+        carried: Carried,
+    ) -> tuple[Tensor, Carried]:
+        """Runs the compiled program of the backend; returns frames (chunk, B, W) and what is carried."""
         raise NotImplementedError
 
 
@@ -73,22 +116,27 @@ class _TensorFlowLoop(Loop):
         self._tf = tf
         self._function = tf.function(self._graph, jit_compile=True, autograph=False)
 
-    def _compiled(self, buffer, forced, steps, last, states):
-        return self._function(buffer, self._tf.constant(forced), self._tf.constant(steps), last, states)
+    def _run(self, buffer, begin, forced, noise, temperature, steps, carried):
+        numbers = map(self._tf.constant, (begin, forced, np.float32(temperature), steps))
+        begin, forced, temperature, steps = numbers
+        outputs, frame, states = self._function(buffer, begin, forced, noise, temperature, steps, *carried)
+        return outputs, Carried(frame, states)
 
-    def _graph(self, buffer, forced, steps, last, states):
+    def _graph(self, buffer, begin, forced, noise, temperature, steps, frame, states):
         tf = self._tf
 
-        def body(index, outputs, last, states):
-            frame = tf.where((index < forced)[:, None], buffer[index], last)
-            output, states = self.twin.step(self.twin.model, frame[:, None, :], states)
-            output = tf.cast(output[:, 0, :], tf.float32)
-            return index + 1, outputs.write(index, output), output, states
+        def body(index, outputs, frame, before):
+            frame = tf.where(index < forced, buffer[index], frame)
+            frame, after = self.step(frame, before, noise[index], temperature)
+            # A condition, not a choice at each step: XLA would fuse that with the cells, and round otherwise.
+            after = tf.cond(index < latest, lambda: _begun(tf.where, index >= begin, after, before), lambda: after)
+            return index + 1, outputs.write(index, frame), frame, after
 
+        latest = tf.reduce_max(begin)
         outputs = tf.TensorArray(tf.float32, size=self.chunk, element_shape=self._shape[1:])
-        start = (tf.constant(0), outputs, last, states)
-        _, outputs, last, states = tf.while_loop(lambda index, *_: index < steps, body, start)
-        return outputs.stack(), last, states
+        start = (tf.constant(0), outputs, frame, states)
+        _, outputs, frame, states = tf.while_loop(lambda index, *_: index < steps, body, start)
+        return outputs.stack(), frame, states
 
 
 class _JaxLoop(Loop):
@@ -99,29 +147,31 @@ class _JaxLoop(Loop):
         self._jax = jax
         self._function = jax.jit(self._graph)
 
-    def _compiled(self, buffer, forced, steps, last, states):
-        model = self.twin.model
+    def _run(self, buffer, begin, forced, noise, temperature, steps, carried):
         # Weights are arguments: as captured constants they would be copied into the program, and stale after more
         # training.
-        weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
-        return self._function(weights, buffer, forced, steps, last, states)
+        weights = self.step.stack.weights()
+        numbers = begin, forced, np.float32(temperature), steps
+        outputs, frame, states = self._function(weights, buffer, noise, *numbers, *carried)
+        return outputs, Carried(frame, states)
 
-    def _graph(self, weights, buffer, forced, steps, last, states):
+    def _graph(self, weights, buffer, noise, begin, forced, temperature, steps, frame, states):
         jax, numpy = self._jax, self._jax.numpy
-
-        def call(frame):
-            return self.twin.model.stateless_call(*weights, frame, training=False)[0]
+        call = self.step.stack.with_weights(weights)
 
         def body(carry):
-            index, outputs, last, states = carry
-            frame = numpy.where((index < forced)[:, None], buffer[index], last)
-            output, states = self.twin.step(call, frame[:, None, :], states)
-            output = output[:, 0, :].astype("float32")
-            return index + 1, jax.lax.dynamic_update_index_in_dim(outputs, output, index, 0), output, states
+            index, outputs, frame, before = carry
+            frame = numpy.where(index < forced, buffer[index], frame)
+            frame, after = self.step(frame, before, noise[index], temperature, call)
+            after = jax.lax.cond(
+                index < latest, lambda: _begun(numpy.where, index >= begin, after, before), lambda: after
+            )
+            return index + 1, jax.lax.dynamic_update_index_in_dim(outputs, frame, index, 0), frame, after
 
-        start = (0, numpy.zeros(self._shape, "float32"), last, states)
-        _, outputs, last, states = jax.lax.while_loop(lambda carry: carry[0] < steps, body, start)
-        return outputs, last, states
+        latest = numpy.max(begin)
+        start = (0, numpy.zeros(self._shape, "float32"), frame, states)
+        _, outputs, frame, states = jax.lax.while_loop(lambda carry: carry[0] < steps, body, start)
+        return outputs, frame, states
 
 
 class _TorchLoop(Loop):
@@ -133,38 +183,45 @@ class _TorchLoop(Loop):
     def __init__(self, *args: Any, torch_compile: bool = False):
         super().__init__(*args)
         self._torch_compile = torch_compile
-        self._step: Any = None
+        self._recorded: Callable[..., Any] | None = None
 
-    def _compiled(self, buffer, forced, steps, last, states):
+    def _run(self, buffer, begin, forced, noise, temperature, steps, carried):
         import torch
+
+        weights, (frame, states) = self.step.stack.weights(), carried
+        temperature = torch.tensor(float(temperature), device=buffer.device)
+        outputs, latest = [], int(begin.max())
+        with torch.no_grad():
+            if self._recorded is None:
+                self._recorded = self._record(weights, frame, states, noise[0], temperature)
+            for index in range(steps):
+                before, frame = states, buffer[index] if index < forced else frame
+                frame, states = self._recorded(weights, frame, before, noise[index], temperature)
+                if index < latest:
+                    begun = torch.as_tensor(index >= begin, device=buffer.device)
+                    states = _begun(torch.where, begun, states, before)
+                outputs.append(frame)
+            return torch.stack(outputs), Carried(frame, states)
+
+    def _record(self, *example: Any) -> Callable[..., Any]:
         from torch.fx.experimental.proxy_tensor import make_fx
 
-        model = self.twin.model
-        weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
-        outputs, all_read, some_read = [], forced.min(), forced.max()
-        with torch.no_grad():
-            reads = torch.as_tensor(forced, device=buffer.device)[:, None]
-            if self._step is None:
-                # A function of its own: `make_fx` would count `self` among the arguments of a method.
-                self._step = make_fx(lambda weights, frame, states: self._graph(weights, frame, states))(
-                    weights, last, states
-                )
-                if self._torch_compile:
-                    self._step = _compiled_by_torch(self._step, weights, last, states)
-            for index in range(steps):
-                frame = last
-                if index < some_read:
-                    frame = buffer[index] if index < all_read else torch.where(index < reads, buffer[index], last)
-                last, states = self._step(weights, frame, states)
-                outputs.append(last)
-            return torch.stack(outputs), last, states
+        def graph(weights, frame, states, noise, temperature):
+            return tuple(self.step(frame, states, noise, temperature, self.step.stack.with_weights(weights)))
 
-    def _graph(self, weights, frame, states):
-        def call(frame):
-            return self.twin.model.stateless_call(*weights, frame, training=False)[0]
+        # A function of its own: `make_fx` would count `self` among the arguments of a method.
+        recorded = make_fx(graph)(*example)
+        return _compiled_by_torch(recorded, *example) if self._torch_compile else recorded
 
-        output, states = self.twin.step(call, frame[:, None, :], states)
-        return output[:, 0, :].float(), states
+
+def _begun(where: Callable[..., Any], begun: Tensor, after: list[Tensor], before: list[Tensor]) -> list[Tensor]:
+    """Returns the states after a step for the clips that have begun (B,), and those before it for the others."""
+
+    def chosen(new: Tensor, old: Tensor) -> Tensor:
+        of_each_clip = (slice(None), *[None] * (len(new.shape) - 1))
+        return where(begun[of_each_clip], new, old)
+
+    return [chosen(new, old) for new, old in zip(after, before, strict=True)]
 
 
 def _compiled_by_torch(step: Callable[..., Any], *example: Any) -> Callable[..., Any]:
@@ -185,7 +242,7 @@ def _compiled_by_torch(step: Callable[..., Any], *example: Any) -> Callable[...,
     return step
 
 
-def make_loop(twin: StatelessStack, batch_size: int, features: int, torch_compile: bool = False) -> Loop:
+def make_loop(step: Step, batch_size: int, chunk: int | None = None, torch_compile: bool = False) -> Loop:
     """Returns the loop of the backend that Keras runs on. `torch_compile` is for torch alone."""
     loops = {"tensorflow": _TensorFlowLoop, "jax": _JaxLoop, "torch": _TorchLoop}
     backend = keras.backend.backend()
@@ -195,26 +252,4 @@ def make_loop(twin: StatelessStack, batch_size: int, features: int, torch_compil
             "Set KERAS_BACKEND before Keras is imported."
         )
     options = {"torch_compile": torch_compile} if backend == "torch" else {}
-    return loops[backend](twin, batch_size, features, **options)
-
-
-def make_forward(stack: keras.Model, features: int) -> Callable[[np.ndarray], Any]:
-    """Returns a compiled `stack(frames)`, (B, T, F) -> (B, T, F), without dropout."""
-    if not stack.built:  # a subclassed model that has not been called yet
-        stack(keras.ops.zeros((1, 1, features)))
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(lambda frames: stack(frames, training=False), autograph=False)
-    if backend == "jax":
-        import jax
-
-        # No `training` argument: the `call` of a subclassed model need not take one.
-        compiled = jax.jit(lambda *weights_and_frames: stack.stateless_call(*weights_and_frames)[0])
-        return lambda frames: compiled(
-            [v.value for v in stack.trainable_variables], [v.value for v in stack.non_trainable_variables], frames
-        )
-    import torch
-
-    return torch.no_grad()(lambda frames: stack(keras.ops.convert_to_tensor(frames), training=False))
+    return loops[backend](step, batch_size, chunk, **options)

@@ -1,14 +1,17 @@
-"""A stack whose states travel outside: which stacks allow it, and the twin that does it.
+"""A stack whose states travel outside of it: which stacks allow that, and the model that does it.
 
-The twin shares every layer (hence every weight) with the stack; only recurrent layers are wrapped, each to start from
-given states and to give back those after it. They travel as a flat list, so that the same twin serves a
-`tf.while_loop`, a `lax.while_loop`, a Python loop and a training step.
+A recurrent layer of Keras keeps its states to itself. `StatelessStack` makes a second model around the same layers
+(hence the same weights) in which each recurrent layer starts from given states and gives back those after it. The
+states travel as a flat list, so that one model serves a `tf.while_loop`, a `lax.while_loop`, a Python loop and a
+training step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
+
+from gruvlike._contracts import Tensor
 
 # Layers that treat each frame alone: carrying the state of the recurrent layers is all there is to carry.
 _FRAMEWISE = (
@@ -59,7 +62,7 @@ _FRAMEWISE_OPERATIONS = {
 
 
 class Purpose(NamedTuple):
-    """What states are carried for, as errors say it."""
+    """The reason for carrying states, as errors say it."""
 
     where: str
     instead: str
@@ -135,57 +138,57 @@ def _cannot_carry(layer: Any, why: str, purpose: Purpose) -> str:
     )
 
 
-class _Memory:
-    """Where a call of the twin finds the states to go on from, and leaves the new ones: filled only during the call."""
+class _States:
+    """The states that a call of the model starts from, and then those after it: filled only during the call."""
 
     def __init__(self) -> None:
-        self.states: dict[int, Any] = {}
+        self.of_layer: dict[int, Any] = {}
 
 
-class _Carried(keras.layers.Layer):
-    """A recurrent layer from the states in memory to those after it; a single frame takes one step of its cell."""
+class _FromStates(keras.layers.Layer):
+    """A recurrent layer from given states to those after it; a single frame takes one step of its cell."""
 
-    def __init__(self, recurrent: keras.layers.RNN, index: int, memory: _Memory, purpose: Purpose):
+    def __init__(self, recurrent: keras.layers.RNN, index: int, states: _States, purpose: Purpose):
         super().__init__(dtype=recurrent.dtype_policy)
-        self.recurrent, self.index, self.memory, self.purpose = recurrent, index, memory, purpose
+        self.recurrent, self.index, self.states, self.purpose = recurrent, index, states, purpose
         self.cell = recurrent.cell
         self.built = True
 
-    def call(self, frames: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
+    def call(self, frames: Tensor, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Tensor:
         if initial_state is not None:
             raise ValueError(
                 _cannot_carry(self.recurrent, "starts from a state that other layers give it", self.purpose)
             )
-        states = self.memory.states[self.index]
+        before = self.states.of_layer[self.index]
         if frames.shape[1] == 1:
-            output, self.memory.states[self.index] = self.cell(frames[:, 0, :], states, training=False)
+            output, self.states.of_layer[self.index] = self.cell(frames[:, 0, :], before, training=False)
             return output[:, None, :]
-        self.recurrent.return_state = True  # only here: the layer is the stack's own
+        self.recurrent.return_state = True  # during this call alone: the layer is the stack's own
         try:
-            output, *self.memory.states[self.index] = self.recurrent(frames, initial_state=states, training=training)
+            output, *self.states.of_layer[self.index] = self.recurrent(frames, initial_state=before, training=training)
         finally:
             self.recurrent.return_state = False
         return output
 
-    def compute_output_shape(self, input_shape: tuple, **_: Any) -> tuple:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...], **_: Any) -> tuple[int | None, ...]:
         return self.recurrent.compute_output_shape(input_shape)
 
 
 class StatelessStack:
-    """The stack as a function of (frames, states): what every backend's loop calls.
+    """The stack as a function of (frames, states).
 
     Args:
         stack: A model whose layers are recurrent or treat each frame alone.
-        purpose: What it is for, as errors say it.
+        purpose: The reason for carrying states, as errors say it.
 
     Attributes:
-        model: A keras model (B, T, F) -> (B, T, F') that shares all the weights of the stack.
+        model: A Keras model (B, T, W) -> (B, T, O) that shares all the weights of the stack. Only `step` can call it.
     """
 
     def __init__(self, stack: keras.Model, purpose: Purpose = GENERATION):
         check_carries(stack, purpose)
         self._purpose = purpose
-        self._memory = _Memory()
+        self._states = _States()
         self._cells: list[Any] = []
         # A model of its own around the same graph: a compiled stack would have its optimizer copied by the cloning.
         plain = keras.Model(stack.inputs, stack.outputs)
@@ -195,30 +198,41 @@ class StatelessStack:
         if not isinstance(layer, keras.layers.RNN):
             return layer
         self._cells.append(layer.cell)
-        return _Carried(layer, len(self._cells) - 1, self._memory, self._purpose)
+        return _FromStates(layer, len(self._cells) - 1, self._states, self._purpose)
 
     def refresh(self) -> None:
-        """Takes over what training has changed: nothing to do where the weights are shared."""
+        """Takes over the weights after more training: nothing to do where they are shared."""
 
-    def initial_states(self, batch_size: int) -> list[Any]:
-        """Returns the states before the first frame, flat: what `step` takes and gives back."""
+    def initial_states(self, batch_size: int) -> list[Tensor]:
+        """Returns the states before the first frame, flat, as `step` takes them and gives them back."""
         states = [cell.get_initial_state(batch_size=batch_size) for cell in self._cells]
         return keras.tree.flatten(states)
 
-    def step(self, call: Any, frames: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+    def weights(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Returns the values of all weights as they are now: those that train, and the others."""
+        model = self.model
+        return [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+
+    def with_weights(self, weights: tuple[list[Tensor], list[Tensor]]) -> Callable[[Tensor], Tensor]:
+        """Returns a function of frames (B, 1, W) for `step` that computes with the given weights."""
+        return lambda frames: self.model.stateless_call(*weights, frames, training=False)[0]
+
+    def step(
+        self, call: Callable[[Tensor], Tensor], frames: Tensor, states: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
         """Runs `call(frames)`, a call of `model`, from `states`; returns its output and the states after it.
 
-        A single frame, (B, 1, F), goes through the cells without recurrent dropout.
+        A single frame, (B, 1, W), goes through the cells without recurrent dropout.
         """
         structure = [cell.get_initial_state(batch_size=1) for cell in self._cells]
         nested = keras.tree.pack_sequence_as(structure, states)
-        self._memory.states = dict(enumerate(nested))
+        self._states.of_layer = dict(enumerate(nested))
         output = call(frames)
         if output.shape[1] != frames.shape[1]:  # for instance after adding a constant with a time axis of its own
             raise ValueError(
                 f"{self._purpose.where} one frame in must give one frame out. Received: {output.shape[1]} frames for "
                 f"{frames.shape[1]} from {self.model.name!r}. {self._purpose.instead}."
             )
-        after = [self._memory.states[index] for index in range(len(self._cells))]
-        self._memory.states = {}
+        after = [self._states.of_layer[index] for index in range(len(self._cells))]
+        self._states.of_layer = {}
         return output, keras.tree.flatten(after)

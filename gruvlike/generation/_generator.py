@@ -8,35 +8,47 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
+from gruvlike._step._forward import Forward, check_causal, make_forward
 from gruvlike._step._layouts import fastest_layout, lay_out
-from gruvlike._step._loops import Loop, make_forward, make_loop
+from gruvlike._step._loops import Loop, make_loop
 from gruvlike._step._stateless import StatelessStack, refuse_bidirectional
-from gruvlike.generation._pasts import CarriedPast, RefedPast, check_causal
+from gruvlike._step._step import Step
+from gruvlike.decoders import Decoder
+from gruvlike.encoders import Encoder
+from gruvlike.generation._joining import frames_for, joined
+from gruvlike.generation._memory import CarriedPast, Memory, Past, RefedPast, Sampling, memory_fits, predicted
+from gruvlike.generation._opening import Opening, Seed, SoundParts, check_equal_lengths, read_opening
+from gruvlike.heads import Head, Point
+from gruvlike.models import AudioModel, load
+from gruvlike.normalizers import Normalizer
 
-Seed = np.ndarray | str | os.PathLike
+_FRAMES_AT_ONCE = 4  # of a stream: a few frames of latency, at most of the throughput (docs/speed.md)
 
 
 class Generator:
-    """Continues a seed, block by block, with a network that predicts the next frame.
+    """Continues a seed, frame by frame, with a network that predicts the next frame.
 
     Args:
-        model: A `gruvlike.AudioModel`, the path of a saved one, or any Keras model (B, T, F) -> (B, T, F) that
-            predicts the next normalized frame at every step; then `encoder`, `normalizer` and `sample_rate` say what
-            its frames are.
-        encoder: Samples <-> frames. Only beside a Keras model of your own.
+        model: A `gruvlike.AudioModel`, the path of a saved one, or any Keras model (B, T, W) -> (B, T, O) that
+            predicts the next normalized frame at every step; then `encoder`, `normalizer`, `head` and `sample_rate`
+            say what its frames and outputs are.
+        encoder: Samples <-> frames. Only beside a Keras model of your own, as the next four.
         normalizer: Scales frames; `None` there means that the network works on plain frames.
         sample_rate: In Hz.
         high_pass_hz: The high-pass filter that the music went through; seeds given as paths get the same.
         dtype: `"bfloat16"` or `"float16"`: the matrices of LSTM, GRU and Dense layers are read in that type, as copies
-            made at the start of each song. States and sums stay float32. It halves what a step reads, for GPUs;
-            on a CPU it gains nothing (docs/speed.md has the figures, and what it does to the sound). `None`: as they
-            are.
+            made at the start of each song. States and sums stay float32. It halves the bytes that a step reads, for
+            GPUs; on a CPU it gains nothing (docs/speed.md has the figures, and the effect on the sound). `None`: as
+            they are.
         torch_compile: On torch: compile the step by `torch.compile`, in the first song of each number of clips. That
             takes seconds to minutes, which only very long songs win back, and needs a C++ compiler; where it fails, a
             warning says so and the song goes on without. TensorFlow and JAX always compile.
+        head: The meaning of the network's outputs; `None`: `heads.Point()`, the next frame itself.
+        decoder: Frames -> sound; `None`: the encoder's own, `encoder.decoder()`. May stand beside an `AudioModel`.
 
     Attributes:
-        stack, encoder, normalizer, sample_rate, high_pass_hz, dtype, torch_compile: As given, or those of the model.
+        stack, encoder, normalizer, head, sample_rate, high_pass_hz: As given, or those of the model.
+        decoder, dtype, torch_compile: As given.
 
     Raises:
         ValueError: If parts are missing or do not fit, or the network reads the future.
@@ -52,77 +64,76 @@ class Generator:
         (40,)
     """
 
-    stack: keras.Model
-    encoder: Any
-    normalizer: Any
-    sample_rate: int
-    high_pass_hz: float | None
-    dtype: str | None
-    torch_compile: bool
-
     def __init__(
         self,
-        model: Any,
-        encoder: Any = None,
-        normalizer: Any = None,
+        model: AudioModel | keras.Model | str | os.PathLike,
+        encoder: Encoder | None = None,
+        normalizer: Normalizer | None = None,
         sample_rate: int | None = None,
         high_pass_hz: float | None = None,
         dtype: str | None = None,
         torch_compile: bool = False,
+        head: Head | None = None,
+        decoder: Decoder | None = None,
     ):
         self.dtype = None if dtype is None else _checks.choice("dtype", dtype, ("bfloat16", "float16"))
         self.torch_compile = torch_compile
-        given = {"encoder": encoder, "normalizer": normalizer, "sample_rate": sample_rate, "high_pass_hz": high_pass_hz}
         if isinstance(model, str | os.PathLike):
-            from gruvlike.models import load
-
             model = load(model)
-        if isinstance(getattr(model, "stack", None), keras.Model):
-            self._refuse_parts(given)
-            self.stack = model.stack
+        given = {
+            "encoder": encoder,
+            "normalizer": normalizer,
+            "sample_rate": sample_rate,
+            "high_pass_hz": high_pass_hz,
+            "head": head,
+        }
+        if isinstance(model, AudioModel):
+            _refuse_parts(given)
             given = {name: getattr(model, name) for name in given}
-        else:
-            self.stack = _check_own(model, given)
-        for name, value in given.items():
-            setattr(self, name, value)
+        self.stack = model.stack if isinstance(model, AudioModel) else model
+        self.head: Head = given["head"] or Point()
+        self.encoder, self.normalizer = given["encoder"], given["normalizer"]
+        self.sample_rate, self.high_pass_hz = given["sample_rate"], given["high_pass_hz"]
+        if not isinstance(model, AudioModel):
+            _check_own(model, given)
+        self.decoder = self.encoder.decoder() if decoder is None else decoder
+        parts = self.encoder, self.normalizer, self.decoder, self.sample_rate, self.high_pass_hz
+        self._parts = SoundParts(*parts)
+        _check_outputs(self.stack, self.head, self._parts.width)
         refuse_bidirectional(self.stack)
-        self._twins: dict[str | None, StatelessStack] = {}
-        self._loops: dict[int, Loop] = {}
-        self._forward: Any = None
-
-    @staticmethod
-    def _refuse_parts(given: dict[str, Any]) -> None:
-        names = [name for name, value in given.items() if value is not None]
-        if names:
-            raise ValueError(
-                "An AudioModel brings its own encoder, normalizer and rates. "
-                f"Received: {', '.join(names)} beside it. Leave them out, or give `model.stack`."
-            )
+        self._stacks: dict[str | None, StatelessStack] = {}  # by layout
+        self._loops: dict[tuple[int, int | None], Loop] = {}  # by number of clips and chunk
+        self._forward: Forward | None = None
 
     def extend(
         self,
-        seed: Seed | Sequence[Seed],
+        seed: Seed | Sequence[Seed] | Memory,
         *,
         seconds: float | None = None,
         steps: int | None = None,
         history: str | int = "carry",
         include_seed: bool = False,
         clips: int = 1,
+        temperature: float | None = None,
+        random_seed: int | None = None,
     ) -> np.ndarray:
         """Returns the sound that follows a seed.
 
         Args:
             seed: Samples (S,) at the generator's rate, or the path of a sound file (read, resampled, filtered like
                 the corpus); or a list of those, a clip each. It is aligned at its end: leading samples that fill no
-                frame are dropped.
+                frame are dropped. Or a `Memory` that `listen` gave.
             seconds: Length of the song; or
             steps: the same in frames.
-            history: What the network knows of the past: `"carry"`, all of it, in its states, at constant cost;
+            history: How much of the past the network knows: `"carry"`, all of it, in its states, at constant cost;
                 `"full"`, all of it, fed again at each step, as the paper did (the same song, slowly); or an integer
                 k, the last k frames.
-            include_seed: Whether the seed is put before the song, joined by the lap of the encoder.
-            clips: How many songs. The network draws nothing at random, so songs of one seed are alike: give a seed
-                for each.
+            include_seed: Whether the seed is put before the song, joined by the overlap of the encoder.
+            clips: How many songs. A network that draws nothing at random gives the same song for the same seed: give
+                a seed for each.
+            temperature: Of a head that draws: 1 (the default) as it was learned, less is more likely and less varied.
+            random_seed: Of a head that draws; 0 by default. Each clip and each step draws numbers of its own: a clip
+                is the same alone or beside others.
 
         Returns:
             Float32 samples: (S,) for one seed and `clips=1`, else (clips, S). The song starts with the sample after
@@ -130,22 +141,29 @@ class Generator:
 
         Raises:
             ValueError: If the seed is shorter than a frame, not finite or not one-dimensional, an argument is out of
-                range, the state of a layer cannot be carried, or the network predicts NaN.
+                range or of no effect, the state of a layer cannot be carried, or the network predicts NaN.
             FileNotFoundError: If a seed is a path without a file.
+
+        Example:
+            >>> import gruvlike as gl, numpy as np
+            >>> encoder = gl.TimeBlocks(4)
+            >>> stack = gl.recurrent_stack(4, units=(3,), random_seed=0)
+            >>> generator = gl.Generator(stack, encoder=encoder, sample_rate=8000)
+            >>> seed = np.sin(np.arange(80) / 9).astype("float32")
+            >>> generator.extend(seed, seconds=0.01).shape, generator.extend([seed, seed[40:]], steps=3).shape
+            ((80,), (2, 12))
         """
-        size = self._size(seconds, steps)
         from tqdm import tqdm
 
+        size = self._size(seconds, steps)
         if size is None:
             raise ValueError(
                 "`extend` needs the length of the song. Received: neither `seconds` nor `steps`. Give one."
             )
-        starts, frames = self._read(seed, clips, include_seed)
-        single = len(starts) == 1 and clips == 1 and not _is_several(seed)
-        pieces = self._pieces(starts, frames, size, history, include_seed, whole=not self.encoder.invertible)
-        total = size + (len(starts[0]) if include_seed else 0)
+        sampling = self._sampling(temperature, random_seed)
+        clips, total, single, pieces = self._begin(seed, clips, size, history, include_seed, sampling, None)
         with tqdm(total=total, unit="samples", unit_scale=True, desc="generating", disable=None, delay=2) as bar:
-            song = np.empty((len(starts), total), np.float32)
+            song = np.empty((clips, total), np.float32)
             done = 0
             for piece in pieces:
                 song[:, done : done + piece.shape[1]] = piece
@@ -155,35 +173,73 @@ class Generator:
 
     def stream(
         self,
-        seed: Seed | Sequence[Seed],
+        seed: Seed | Sequence[Seed] | Memory,
         *,
         seconds: float | None = None,
         steps: int | None = None,
         history: str | int = "carry",
         include_seed: bool = False,
         clips: int = 1,
+        temperature: float | None = None,
+        random_seed: int | None = None,
+        frames_at_once: int = _FRAMES_AT_ONCE,
     ) -> Iterator[np.ndarray]:
         """Yields the same song as `extend` in pieces; without `seconds` or `steps` it never ends.
 
         Memory is constant, except with `history="full"`, which keeps the whole past.
 
-        With an encoder that is not `invertible` (`LogSpectrum`) the frames are the same, but the phases are guessed
-        piece by piece: the pieces join, the samples are others.
+        With a decoder that is better when it sees all frames at once (`LogSpectrum` has one) the frames are the same,
+        but phases are rebuilt piece by piece: the pieces join, the samples are others.
 
         Args:
-            seed: As for `extend`, like all the others.
+            seed: As for `extend`, like all the others but one.
+            frames_at_once: Frames that are predicted before a piece is yielded: the latency, and the price of it. Each
+                number compiles a loop of its own; docs/speed.md has the throughput.
 
         Yields:
             Float32 samples, (S,) or (clips, S), of any length; put end to end they are the song.
 
         Raises:
             ValueError: As `extend`.
+
+        Example:
+            >>> import gruvlike as gl, numpy as np
+            >>> stack = gl.recurrent_stack(4, units=(3,), random_seed=0)
+            >>> generator = gl.Generator(stack, encoder=gl.TimeBlocks(4), sample_rate=8000)
+            >>> song = generator.stream(np.zeros(40, "float32"), frames_at_once=2)
+            >>> next(song).shape, next(song).shape
+            ((8,), (8,))
         """
         size = self._size(seconds, steps)
-        starts, frames = self._read(seed, clips, include_seed)
-        single = len(starts) == 1 and clips == 1 and not _is_several(seed)
-        pieces = self._pieces(starts, frames, size, history, include_seed)
+        frames_at_once = _checks.positive_int("frames_at_once", frames_at_once)
+        sampling = self._sampling(temperature, random_seed)
+        _, _, single, pieces = self._begin(seed, clips, size, history, include_seed, sampling, frames_at_once)
         return (piece[0] if single else piece for piece in pieces)
+
+    def listen(self, seed: Seed | Sequence[Seed], *, clips: int = 1) -> Memory:
+        """Reads a seed and returns the memory of it, from which `extend` and `stream` go on.
+
+        Args:
+            seed: As for `extend`.
+            clips: How many songs will follow.
+
+        Returns:
+            A `Memory`. Nothing is drawn in reading: it does not depend on temperature or random seed.
+
+        Raises:
+            ValueError: As `extend`.
+
+        Example:
+            >>> import gruvlike as gl, numpy as np
+            >>> stack = gl.recurrent_stack(4, units=(3,), random_seed=0)
+            >>> generator = gl.Generator(stack, encoder=gl.TimeBlocks(4), sample_rate=8000)
+            >>> seed = np.sin(np.arange(80) / 9).astype("float32")
+            >>> memory = generator.listen(seed)
+            >>> bool((generator.extend(memory, steps=5) == generator.extend(seed, steps=5)).all())
+            True
+        """
+        opening = read_opening(self._parts, seed, clips)
+        return self._remember(opening, self._loop(len(opening.frames), None))
 
     def _size(self, seconds: float | None, steps: int | None) -> int | None:
         if seconds is not None and steps is not None:
@@ -194,155 +250,163 @@ class Generator:
             return None
         return max(1, round(_checks.number("seconds", seconds, 0, open_low=True) * self.sample_rate))
 
-    def _read(self, seed: Any, clips: int, include_seed: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Returns, for each clip, the samples of its seed and their normalized frames (T, F)."""
-        _checks.positive_int("clips", clips)
-        seeds = list(seed) if _is_several(seed) else [seed]
-        if clips > 1 and len(seeds) not in (1, clips):
+    def _sampling(self, temperature: float | None, random_seed: int | None) -> Sampling:
+        given = {"temperature": temperature, "random_seed": random_seed}
+        named = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+        if named and not self.head.draws(self._parts.width):
             raise ValueError(
-                f"Give one seed for all clips, or one for each. Received: {len(seeds)} seeds, clips={clips}."
+                f"`temperature` and `random_seed` are for heads that draw. Received: {named}, with a "
+                f"{type(self.head).__name__} head, which draws nothing. Leave them out."
             )
-        starts = [self._samples(one) for one in seeds]
-        frames = [self._frames(start) for start in starts]
-        if len(seeds) == 1:
-            starts, frames = starts * clips, frames * clips
-        if include_seed and len({len(start) for start in starts}) > 1:
+        temperature = 1.0 if temperature is None else _checks.number("temperature", temperature, 0)
+        random_seed = 0 if random_seed is None else _checks.positive_int("random_seed", random_seed, minimum=0)
+        return Sampling(temperature, random_seed)
+
+    def _begin(
+        self,
+        seed: Seed | Sequence[Seed] | Memory,
+        clips: int,
+        size: int | None,
+        history: str | int,
+        include_seed: bool,
+        sampling: Sampling,
+        frames_at_once: int | None,
+    ) -> tuple[int, int, bool, Iterator[np.ndarray]]:
+        """Returns the number of clips, samples of each in all, whether there is no axis of clips, and the pieces."""
+        before = None
+        if isinstance(seed, Memory):
+            self._check_memory(seed, history, include_seed)
+            memory = seed.repeat(_checks.positive_int("clips", clips) if clips > 1 else len(seed.frames))
+            opening, single = None, clips == 1 and len(memory.frames) == 1
+            pasts, order = self._carried(memory, sampling, frames_at_once)
+        else:
+            opening = read_opening(self._parts, seed, clips)
+            single = opening.single
+            if include_seed:
+                check_equal_lengths(opening.samples)
+                before = np.stack(opening.samples)
+            pasts, order, memory = self._pasts(opening, history, sampling, frames_at_once)
+        chunk = frames_at_once or max(past.chunk for past in pasts)
+        frames = self._finite(predicted(pasts, order, frames_for(self._parts, size), chunk))
+        whole = frames_at_once is None
+        pieces = joined(self._parts, memory.frames, memory.samples, frames, size, before, whole)
+        total = (size or 0) + (0 if before is None else before.shape[1])
+        return len(memory.frames), total, single, pieces
+
+    def _pasts(
+        self, opening: Opening, history: str | int, sampling: Sampling, chunk: int | None
+    ) -> tuple[list[Past], list[int], Memory]:
+        if history == "carry":
+            memory = self._remember(opening, self._loop(len(opening.frames), chunk))
+            return *self._carried(memory, sampling, chunk), memory
+        window = self._window(history)
+        forward = self._causal_forward()
+        groups = _alike(opening.frames)
+        pasts: list[Past] = [
+            RefedPast(forward, self.head, clips, [opening.frames[clip] for clip in clips], window, sampling)
+            for clips in groups
+        ]
+        order = np.argsort([clip for clips in groups for clip in clips]).tolist()
+        return pasts, order, self._tail(opening, [])
+
+    def _carried(self, memory: Memory, sampling: Sampling, chunk: int | None) -> tuple[list[Past], list[int]]:
+        clips = len(memory.frames)
+        return [CarriedPast(self._loop(clips, chunk), memory, sampling)], list(range(clips))
+
+    def _remember(self, opening: Opening, loop: Loop) -> Memory:
+        """Reads all frames of the seeds but the last, which the first step of the song reads."""
+        carried = loop.read([frames[:-1] for frames in opening.frames], loop.start())
+        return self._tail(opening, carried.states)
+
+    def _tail(self, opening: Opening, states: list[Any]) -> Memory:
+        tail = self._parts.tail
+        frames = np.stack([one[-tail:] for one in opening.frames])
+        return Memory(frames, states, np.stack([one[-self.encoder.span(tail) :] for one in opening.samples]))
+
+    def _check_memory(self, memory: Memory, history: str | int, include_seed: bool) -> None:
+        if history != "carry" or include_seed:
             raise ValueError(
-                "With `include_seed` all seeds must have the same length. "
-                f"Received: {sorted({len(start) for start in starts})} samples. Cut them, or continue them one by one."
+                'A memory goes on by `history="carry"` and holds no seed to include. '
+                f"Received: history={history!r}, include_seed={include_seed}. Give the seed itself."
             )
-        return starts, frames
-
-    def _samples(self, seed: Seed) -> np.ndarray:
-        if isinstance(seed, str | os.PathLike):
-            from gruvlike import audio
-
-            return audio.read(seed, self.sample_rate, high_pass_hz=self.high_pass_hz)
-        return _checks.mono("seed", seed)
-
-    def _frames(self, samples: np.ndarray) -> np.ndarray:
-        steps = (len(samples) - self.encoder.lap) // self.encoder.hop
-        least = max(1, self._context)
-        if steps < least:
+        states = self._stack(len(memory.frames)).initial_states(1)
+        if not memory_fits(memory, states, self._parts.width):
             raise ValueError(
-                f"A seed must fill at least {least} frame{'s' * (least > 1)}, {self.encoder.span(least)} samples "
-                f"({self.encoder.span(least) / self.sample_rate:.3g} s). "
-                f"Received: {len(samples)} samples. Give a longer one."
+                "A memory belongs to the network that listened. Received: frames of "
+                f"{memory.frames.shape[-1]} numbers and states {[tuple(s.shape) for s in memory.states]}, of another "
+                "network. Let this generator `listen` to the seed."
             )
-        frames = self.encoder.encode(samples[-self.encoder.span(steps) :], padded=False)
-        return frames if self.normalizer is None else np.asarray(self.normalizer(frames))
 
-    @property
-    def _context(self) -> int:
-        """How many of the seed's frames sound on into the song."""
-        return -(-self.encoder.lap // self.encoder.hop)
-
-    def _pieces(self, starts, frames, size, history, include_seed, whole=False) -> Iterator[np.ndarray]:
-        """Yields (clips, S) samples: the seed if it is wanted, then the song, `size` samples of it or without end."""
-        predicted = self._predicted(frames, self._steps(size), history)
-        joined = self._context * self.encoder.hop  # samples, before the song, that are rebuilt from frames
-        decoded = self._decoded(starts, frames, predicted, whole)
-        if include_seed:
-            yield np.stack(starts)[:, : len(starts[0]) - joined]
-        left, skipped = size, 0 if include_seed else joined
-        left = None if left is None else left + (joined if include_seed else 0)
-        for samples in decoded:
-            drop = min(skipped, samples.shape[1])
-            skipped -= drop
-            samples = samples[:, drop : None if left is None else drop + left]
-            if left is not None:
-                left -= samples.shape[1]
-            if samples.shape[1]:
-                yield samples
-
-    def _steps(self, size: int | None) -> int | None:
-        """Frames to predict so that `size` samples after the seed are complete."""
-        return None if size is None else -(-(size + self.encoder.lap) // self.encoder.hop)
-
-    def _decoded(
-        self, starts: list[np.ndarray], frames: list[np.ndarray], predicted: Iterator[np.ndarray], whole: bool
-    ) -> Iterator[np.ndarray]:
-        def pieces() -> Iterator[np.ndarray]:
-            if self._context:
-                yield self._plain(np.stack([one[-self._context :] for one in frames]))
-            yield from map(self._plain, predicted)
-
-        if self.encoder.invertible:
-            yield from self.encoder.decode_stream(pieces())
-            return
-        # An encoder that guesses the phase goes on from that of the seed, and guesses better when it sees all frames.
-        past = np.stack([start[-self.encoder.span(self._context) :] for start in starts]) if self._context else None
-        yield from self.encoder.decode_stream([np.concatenate(list(pieces()), axis=1)] if whole else pieces(), past)
-
-    def _plain(self, frames: np.ndarray) -> np.ndarray:
-        return frames if self.normalizer is None else np.asarray(self.normalizer.inverse(frames))
-
-    def _predicted(self, frames: list[np.ndarray], steps: int | None, history: Any) -> Iterator[np.ndarray]:
-        """Yields normalized frames (clips, T, F) of the song."""
-        groups = [list(range(len(frames)))] if history == "carry" else _alike(frames)
-        order = np.argsort([clip for clips in groups for clip in clips])
-        pasts = [self._history(history, [frames[clip] for clip in clips]) for clips in groups]
-        chunk = min(past.chunk for past in pasts)
+    def _finite(self, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         done = 0
-        while steps is None or done < steps:
-            count = chunk if steps is None else min(chunk, steps - done)
-            taken = [past.take(count) for past in pasts]
-            piece = taken[0] if len(taken) == 1 else np.concatenate(taken)[order]
+        for piece in pieces:
             if not np.isfinite(piece).all():
                 raise ValueError(
                     f"The network must predict finite frames. Received: NaN or infinity within frames {done} to "
-                    f"{done + count} of the song. {self._why_not_finite()}"
+                    f"{done + piece.shape[1]} of the song. {self._why_not_finite()}"
                 )
             yield piece
-            done += count
+            done += piece.shape[1]
 
     def _why_not_finite(self) -> str:
         if self.dtype == "float16":
             return "Weights above 65504 are infinite in float16: use bfloat16, or leave `dtype` out."
         return "Its training has diverged: go back to an earlier model."
 
-    def _history(self, history: Any, seeds: list[np.ndarray]) -> CarriedPast | RefedPast:
-        if history == "carry":
-            return CarriedPast(self._loop(len(seeds), seeds[0].shape[-1]), seeds)
+    def _window(self, history: str | int) -> int | None:
+        """Returns how many frames are fed again, `None` for all."""
         if self.dtype is not None:
             raise ValueError(
                 'Weights in half precision are for `history="carry"`. '
                 f"Received: dtype={self.dtype!r}, history={history!r}. Use a Generator without `dtype`."
             )
-        if history != "full":
-            if isinstance(history, str):
-                _checks.choice("history", history, ("carry", "full"))
-            _checks.positive_int("history", history)
-        if self._forward is None:
-            self._forward = make_forward(self.stack, seeds[0].shape[-1])
-            check_causal(self.stack, self._forward, seeds[0].shape[-1])
-        return RefedPast(self._forward, np.stack(seeds), None if history == "full" else history)
+        if history == "full":
+            return None
+        if isinstance(history, str):
+            _checks.choice("history", history, ("carry", "full"))
+        return _checks.positive_int("history", history)
 
-    def _loop(self, clips: int, features: int) -> Loop:
+    def _causal_forward(self) -> Forward:
+        if self._forward is None:
+            forward = make_forward(self.stack, self._parts.width)
+            check_causal(self.stack, forward, self._parts.width)
+            self._forward = forward
+        return self._forward
+
+    def _stack(self, clips: int) -> StatelessStack:
         layout = None if self.dtype else fastest_layout(clips)
-        if layout in self._twins:
-            self._twins[layout].refresh()
-        else:
-            self._twins[layout] = lay_out(self.stack, self.dtype, layout)
-        if clips not in self._loops:
-            self._loops[clips] = make_loop(self._twins[layout], clips, features, self.torch_compile)
-        return self._loops[clips]
+        if layout not in self._stacks:
+            self._stacks[layout] = lay_out(self.stack, self.dtype, layout)
+        return self._stacks[layout]
+
+    def _loop(self, clips: int, chunk: int | None) -> Loop:
+        known = (clips, chunk) in self._loops
+        stack = self._stack(clips)
+        stack.refresh()
+        if not known:
+            step = Step(stack, self.head, self._parts.width)
+            self._loops[clips, chunk] = make_loop(step, clips, chunk, self.torch_compile)
+        return self._loops[clips, chunk]
 
 
 def _alike(frames: list[np.ndarray]) -> list[list[int]]:
-    """Returns which clips have seeds of one length: the past that is fed again has no place for others."""
+    """Returns groups of clips whose seeds have one length: a batch that is fed again has one length."""
     groups: dict[int, list[int]] = {}
     for clip, one in enumerate(frames):
         groups.setdefault(len(one), []).append(clip)
     return list(groups.values())
 
 
-def _is_several(seed: Any) -> bool:
-    """Whether `seed` is a list of seeds; a list of numbers is one seed."""
-    return isinstance(seed, list | tuple) and not all(isinstance(one, float | int) for one in seed)
+def _refuse_parts(given: dict[str, Any]) -> None:
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        raise ValueError(
+            "An AudioModel brings its own encoder, normalizer, head and rates. "
+            f"Received: {', '.join(names)} beside it. Leave them out, or give `model.stack`."
+        )
 
 
-def _check_own(model: Any, given: dict[str, Any]) -> keras.Model:
+def _check_own(model: Any, given: dict[str, Any]) -> None:
     if not isinstance(model, keras.Model):
         raise TypeError(
             "`model` must be an AudioModel, the path of a saved one, or a Keras model. "
@@ -355,9 +419,12 @@ def _check_own(model: Any, given: dict[str, Any]) -> keras.Model:
             f"normalized frames). Received: no {' and no '.join(missing)}."
         )
     _checks.positive_int("sample_rate", given["sample_rate"])
-    shape = getattr(model, "output_shape", None)
-    if shape is not None and shape[-1] != given["encoder"].features:
+
+
+def _check_outputs(stack: keras.Model, head: Head, width: int) -> None:
+    shape = getattr(stack, "output_shape", None)
+    if shape is not None and shape[-1] != head.outputs(width):
         raise ValueError(
-            f"The network must predict frames of the encoder's {given['encoder'].features} features. Received: {shape}."
+            f"The network must give the {head.outputs(width)} numbers that its {type(head).__name__} head wants for "
+            f"frames of {width} numbers. Received: {shape}."
         )
-    return model

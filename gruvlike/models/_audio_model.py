@@ -9,22 +9,25 @@ import keras
 from keras import ops
 
 from gruvlike import _checks, _files
+from gruvlike._contracts import Batch, Tensor, as_batch
 from gruvlike._fast._adam import fuse_adam
 from gruvlike._fast._inputs import batch_inputs
 from gruvlike._step._stateless import StatelessStack
+from gruvlike._step._step import Step
+from gruvlike.heads import Head, Point
 from gruvlike.models._baselines import baselines
 from gruvlike.models._estimates import check_batch, check_optimizer
 from gruvlike.models._feedback import TRAINING, CarriedStates, ScheduledSampling, run_in_training
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2 added the head; a model of format 1 has `Point`
 
-_PARTS = ("encoder", "normalizer", "stack")
+_PARTS = ("encoder", "normalizer", "stack", "head")
 _OPTIONS = ("sample_rate", "high_pass_hz", "scheduled_sampling", "sampling_updates", "rollout_steps", "random_seed")
 
 
 @keras.saving.register_keras_serializable(package="gruvlike")
 class RelativeLoss(keras.metrics.Metric):
-    """The loss over the loss of predicting the mean, on the same windows: 1.0 = nothing learned, 0 = perfect.
+    """The squared error over that of predicting the mean, on the same windows: 1.0 = nothing learned, 0 = perfect.
 
     Example:
         >>> metric = RelativeLoss()
@@ -51,29 +54,31 @@ class RelativeLoss(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable(package="gruvlike")
 class AudioModel(keras.Model):
-    """A recurrent stack together with the encoder and the normalizer it was made for: PCM in, next frames out.
+    """A recurrent stack together with the encoder, the normalizer and the head it was made for: PCM in, outputs out.
 
-    Encoding, normalizing and the shift by one frame happen inside, on the device: what travels there is int16 PCM.
+    Encoding, normalizing and the shift by one frame happen inside, on the device: only int16 PCM travels there.
     The loss is taken between normalized frames. `fit`, `evaluate` and `predict` are those of Keras.
 
     Args:
         encoder: A `gruvlike.Encoder`: samples <-> frames.
         normalizer: A fitted `gruvlike.Normalizer`.
-        stack: Any Keras model (B, T, F) -> (B, T, F) that predicts the next frame at every step.
+        stack: Any Keras model (B, T, W) -> (B, T, O): at every step it reads the W numbers of a normalized frame
+            (`normalizer.width`) and gives the O numbers that the head wants for the next one (`head.outputs(W)`).
         sample_rate: Of the music, in Hz.
         high_pass_hz: The high-pass filter that the music went through, or `None`. `fit` takes it over from the corpus.
         scheduled_sampling: Share of the frames, in [0, 1], that are replaced by the model's own predictions while it
             trains, so that it learns to go on from those. It predicts twice: from the music, without gradient, and
             from music and predictions mixed frame by frame. A step takes an eighth to a half longer.
         sampling_updates: Training steps until that share is reached; it grows linearly from 0, where the predictions
-            are not worth hearing. The steps are counted in the saved file.
-        rollout_steps: How many frames at the end of a window are heard as the model's own predictions, one after the
-            other, with gradient, as in a song; the loss counts them as all others. Each is compiled on its own: some
-            tens at most, at the same cost. The layers must be recurrent or treat each frame alone.
+            are not worth reading. The steps are counted in the saved file.
+        rollout_steps: How many frames at the end of a window are the model's own predictions, one after the other,
+            with gradient, as in a song; the loss counts them as all others. Each is compiled on its own: some tens at
+            most, at the same cost. The layers must be recurrent or treat each frame alone.
         random_seed: Decides which frames are replaced. `None` follows `keras.utils.set_random_seed`.
+        head: The meaning of the stack's outputs; `None`: `heads.Point()`, the next frame itself.
 
     Attributes:
-        encoder, normalizer, stack, sample_rate, high_pass_hz: As given.
+        encoder, normalizer, stack, head, sample_rate, high_pass_hz: As given.
         scheduled_sampling, sampling_updates, rollout_steps, random_seed: As given.
         training_windows, validation_windows: What `fit` was given, while it runs: for callbacks.
 
@@ -97,7 +102,7 @@ class AudioModel(keras.Model):
         Bengio et al., "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks", 2015.
         Mihaylova and Martins, "Scheduled Sampling for Transformers", 2019 (in two passes).
         Venkatraman, Hebert and Bagnell, "Improving Multi-Step Prediction of Learned Time Series Models", 2015 (why a
-        model must hear itself).
+        model must be trained on its own output).
     """
 
     def __init__(
@@ -111,12 +116,14 @@ class AudioModel(keras.Model):
         sampling_updates: int = 1000,
         rollout_steps: int = 0,
         random_seed: int | None = None,
+        head: Head | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.encoder = encoder
         self.normalizer = normalizer
         self.stack = stack
+        self.head = Point() if head is None else head
         self.sample_rate = _checks.positive_int("sample_rate", sample_rate)
         self.high_pass_hz = high_pass_hz
         self.scheduled_sampling = _checks.number("scheduled_sampling", scheduled_sampling, 0, 1)
@@ -126,13 +133,13 @@ class AudioModel(keras.Model):
             _checks.positive_int("random_seed", random_seed, minimum=0)
         self.random_seed = random_seed
         self.training_windows = self.validation_windows = None
-        self._loss_is_plain = False
+        self._loss_is_squared_error = False
         self._check_parts()
         self._sampling = None
         if self.scheduled_sampling:
             self._sampling = ScheduledSampling(self.scheduled_sampling, self.sampling_updates, random_seed)
         self._carried = CarriedStates()
-        self._twin = StatelessStack(stack, TRAINING) if self.rollout_steps else None
+        self._step = self._make_step() if self.rollout_steps else None
         self._relative_loss = RelativeLoss()
         self.build((None, None))
 
@@ -142,43 +149,56 @@ class AudioModel(keras.Model):
                 f"The normalizer must be fitted first. Received: {type(self.normalizer).__name__} without statistics. "
                 "Call `normalizer.fit(corpus, encoder)`."
             )
-        features = self.encoder.features
+        features, width = self.encoder.features, self.width
         if self.normalizer.features not in (None, features):
             raise ValueError(
                 f"The normalizer must be fitted to the encoder's frames of {features} features. Received: one for "
                 f"{self.normalizer.features}. Call `normalizer.fit(corpus, encoder)` with this encoder."
             )
-        for side, shape in (("reads", self.stack.input_shape), ("predicts", self.stack.output_shape)):
-            if len(shape) != 3 or shape[-1] != features:
+        outputs = self.head.outputs(width)
+        sides = ("reads", self.stack.input_shape, width), ("predicts", self.stack.output_shape, outputs)
+        for side, shape, numbers in sides:
+            if len(shape) != 3 or shape[-1] != numbers:
                 raise ValueError(
-                    f"The stack must map (B, T, F) to (B, T, F) with the encoder's F={features}. "
-                    f"Received: a stack that {side} {shape}. Build it with `recurrent_stack(encoder.features, ...)`."
+                    f"The stack must map (B, T, {width}) to (B, T, {outputs}): the numbers of a normalized frame, to "
+                    f"those that its {type(self.head).__name__} head wants. Received: a stack that {side} {shape}. "
+                    "Build it with `recurrent_stack(normalizer.width, head=head, ...)`."
                 )
+
+    @property
+    def width(self) -> int:
+        """Numbers of a normalized frame, W: as many as the stack reads."""
+        return self.encoder.features if self.normalizer.width is None else self.normalizer.width
+
+    def _make_step(self) -> Step:
+        return Step(StatelessStack(self.stack, TRAINING), self.head, self.width)
 
     def build(self, input_shape: Any) -> None:
         """Does nothing: the parts are built when they arrive."""
         self.built = True
 
-    def call(self, pcm: Any, training: bool | None = None) -> tuple[Any, Any]:
-        """Predicts each next frame of `pcm`, windows of shape (B, span(T + 1)).
+    def call(self, batch: Batch | Tensor, training: bool | None = None) -> tuple[Tensor, Tensor]:
+        """Predicts each next frame of a batch of windows.
 
         Args:
-            pcm: int16 or float32; or a batch of stateful windows, `{"pcm": ..., "reset": (B,)}`.
+            batch: `{"pcm": ...}` as `Windows` give it, int16 or float32 (B, span(T + 1)), with `"reset"` (B,) where
+                windows are stateful; or the bare PCM.
             training: Whether dropout, noise, scheduled sampling, rollout and carried states are at work.
 
         Returns:
-            (prediction, target), normalized frames, both of shape (B, T, F).
+            (outputs, targets): the outputs of the stack (B, T, O), and the targets of its head, (B, T, W) for frames.
         """
-        pcm, reset = (pcm["pcm"], pcm["reset"]) if isinstance(pcm, dict) else (pcm, None)
-        frames = self.normalizer(self.encoder.encode(pcm, padded=False))
-        heard, target = frames[:, :-1], frames[:, 1:]
+        batch = as_batch(batch)
+        reset = batch.get("reset")
+        frames = self.normalizer(self.encoder.encode(batch["pcm"], padded=False))
+        read, target = frames[:, :-1], self.head.target(frames[:, 1:])
         if not training or (reset is None and not (self._sampling or self.rollout_steps)):
-            return self.stack(heard, training=training), target
-        self._check_training(heard.shape[1], reset is not None)
+            return self.stack(read, training=training), target
+        self._check_training(read.shape[1], reset is not None)
         carried = None if reset is None else self._carried
-        return run_in_training(
-            self.stack, self._twin, heard, self._sampling, self.rollout_steps, carried, reset
-        ), target
+        step = self._step if carried or self.rollout_steps else None
+        outputs = run_in_training(self.stack, self.head, step, read, self._sampling, self.rollout_steps, carried, reset)
+        return outputs, target
 
     def _check_training(self, steps: int | None, stateful: bool) -> None:
         if steps is not None and self.rollout_steps >= steps:
@@ -199,11 +219,13 @@ class AudioModel(keras.Model):
                 An object is left as it is: give it `global_clipnorm`, and what else stock Keras has, such as weight
                 decay and schedules, `keras.optimizers.AdamW(schedule, weight_decay=1e-2, global_clipnorm=1.0)` with
                 `schedule = keras.optimizers.schedules.CosineDecay(1e-3, decay_steps=10_000)`.
-            loss: Between normalized frames; mean squared error unless given.
+            loss: `None` takes the head's. With `heads.Point` any loss between normalized frames will do, and `None`
+                is mean squared error; a head that is a distribution has a loss of its own and takes no other.
             **kwargs: As for `keras.Model.compile`.
 
         Raises:
-            ValueError: If what the optimizer keeps for each weight cannot fit in memory.
+            ValueError: If the numbers that the optimizer keeps for each weight cannot fit in memory, or a loss is given
+                beside the head's.
 
         References:
             Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013 (clipping).
@@ -213,11 +235,13 @@ class AudioModel(keras.Model):
             optimizer = keras.optimizers.get(optimizer)
             optimizer.global_clipnorm = 1.0
         batch_inputs(self.stack)
-        super().compile(optimizer=optimizer, loss="mse" if loss is None else loss, **kwargs)
+        super().compile(optimizer=optimizer, loss=self.head.training_loss(loss), **kwargs)
         replicas = getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1)
         if replicas == 1:
             fuse_adam(self.optimizer)
-        self._loss_is_plain = replicas == 1 and kwargs.get("loss_weights") is None
+        self._loss_is_squared_error = (
+            replicas == 1 and isinstance(self.head, Point) and self.loss == "mse" and not kwargs.get("loss_weights")
+        )
         check_optimizer(self.optimizer, self.trainable_variables)
         # Keras refuses to load what was saved between `compile` and the first step with an optimizer that is not built.
         self.optimizer.build(self.trainable_variables)
@@ -227,25 +251,35 @@ class AudioModel(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
-        """Takes apart the prediction and the target that `call` returns, and notes the loss of predicting the mean."""
-        prediction, target = y_pred
-        total = super().compute_loss(x, target, prediction, sample_weight, training)
-        # Computed once, where no weights, masks or regularizers have changed it.
-        is_plain = self._loss_is_plain and sample_weight is None and not self.losses
-        is_plain = is_plain and getattr(prediction, "_keras_mask", None) is None
-        loss = total if is_plain else self._loss(target, prediction)
+        """Takes apart the outputs and the targets that `call` returns, and notes the error of predicting the mean."""
+        outputs, target = y_pred
+        total = super().compute_loss(x, target, outputs, sample_weight, training)
+        truth = self.head.frame(target)
+        # Computed once where the loss is that error, and no weights, masks or regularizers have changed it.
+        is_error = self._loss_is_squared_error and sample_weight is None and not self.losses
+        is_error = is_error and getattr(outputs, "_keras_mask", None) is None
+        error = total if is_error else ops.mean(ops.square(truth - self.head.mean(outputs)))
         # Here, not in `compute_metrics`: on JAX that one cannot read the normalizer's weights.
-        mean = ops.broadcast_to(ops.cast(self.normalizer.center, target.dtype), ops.shape(target))
-        self._relative_loss.update_state(loss, self._loss(target, mean), ops.shape(target)[0])
+        mean_error = ops.mean(ops.square(truth - ops.cast(self.normalizer.center, truth.dtype)))
+        self._relative_loss.update_state(error, mean_error, ops.shape(target)[0])
         return total
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
-        """Compares the prediction and the target that `call` returns by the compiled metrics."""
-        prediction, target = y_pred
-        return super().compute_metrics(x, target, prediction, sample_weight)
+        """Compares the expected frames with those of the music by the compiled metrics."""
+        outputs, target = y_pred
+        return super().compute_metrics(x, self.head.frame(target), self.head.mean(outputs), sample_weight)
 
-    def _loss(self, target: Any, prediction: Any) -> Any:
-        return ops.mean(keras.losses.get(self.loss)(target, prediction))
+    def frame_losses(self, batch: Batch | Tensor) -> Any:
+        """Computes the loss of the head at each frame of a batch of windows, without dropout: which music is hard?
+
+        Args:
+            batch: As for `call`.
+
+        Returns:
+            Numpy float32 (B, T).
+        """
+        outputs, target = self(as_batch(batch), training=False)
+        return ops.convert_to_numpy(self.head.loss(target, ops.cast(outputs, "float32")))
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains as `keras.Model.fit` does, on windows of a corpus or arrays of PCM (B, span(T + 1)).
@@ -309,9 +343,9 @@ class AudioModel(keras.Model):
         """Makes room for the states of `batch_size` lanes."""
         if shuffle:
             raise ValueError("Stateful windows must stay in order. Received: shuffle=True. Leave it out.")
-        if self._twin is None:
-            self._twin = StatelessStack(self.stack, TRAINING)
-        if self._carried.prepare(self._twin.initial_states(batch_size)):
+        if self._step is None:
+            self._step = self._make_step()
+        if self._carried.prepare(self._step.stack.initial_states(batch_size)):
             self.train_function = None  # it knows the variables that there were
 
     def baselines(self, windows: Any, training: Any = None) -> dict[str, float]:
@@ -363,6 +397,6 @@ class AudioModel(keras.Model):
                 f"This gruvlike reads models up to format {FORMAT_VERSION}. Received: format {version}. "
                 "Update gruvlike."
             )
-        for name in _PARTS:
+        for name in set(_PARTS) & set(config):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects)
         return cls(**config)

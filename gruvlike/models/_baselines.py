@@ -28,7 +28,7 @@ class LinearPredictor:
 
     def __init__(self, model: Any, windows: Any):
         self.center = ops.convert_to_numpy(model.normalizer.center)
-        features = model.encoder.features
+        features = model.width
         sketch = np.random.default_rng(0).standard_normal((features, min(_DIRECTIONS, features))).astype("float32")
         covered = np.zeros_like(sketch)
         for frames in self._frames(model, windows):

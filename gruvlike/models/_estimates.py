@@ -51,7 +51,7 @@ class Description:
         available_bytes: Memory that is free; `None` where that is not known.
         windows: Windows an epoch.
         epoch_seconds: Time an epoch, from two steps that were measured; NaN if it would not fit in memory.
-        context_seconds: Of music that is heard in a window.
+        context_seconds: Of music in a window.
         training_values: Numbers in the frames of the corpus.
         widths: A `recurrent_stack` of as many layers in other widths; empty if the stack has no LSTM or GRU layers.
     """
@@ -111,8 +111,9 @@ def stack_parameters(
     projection: int | None,
     layer_norm: bool = False,
     skip: bool = False,
+    outputs: int | None = None,
 ) -> int:
-    """Returns the number of parameters of `recurrent_stack` with these arguments."""
+    """Returns the number of parameters of `recurrent_stack` with these arguments (`outputs`: of its head)."""
     total, width = 0, features
     if projection:
         total, width = features * projection + projection, projection
@@ -122,7 +123,7 @@ def stack_parameters(
         total += 2 * own if layer_norm else 0
         width = own
     seen = sum(units) if skip else width
-    return total + (seen + 1) * features
+    return total + (seen + 1) * (features if outputs is None else outputs)
 
 
 def training_bytes(parameters: int, kept_numbers: int, steps: int, batch_size: int) -> int:
@@ -194,7 +195,7 @@ def check_batch(model: Any, windows: Any, batch_size: int | None) -> None:
         return
     steps = max(1, (span - model.encoder.lap) // model.encoder.hop - 1)
     size = min(size, len(windows)) if isinstance(windows, np.ndarray) else size
-    kept = _FLOAT * size * steps * kept_numbers(model.stack, model.encoder.features)
+    kept = _FLOAT * size * steps * kept_numbers(model.stack, model.width)
     gradients = _FLOAT * _count(model.trainable_variables)
     found = (
         f"about {_amount(kept + gradients, 'B')} ({_amount(gradients, 'B')} of gradients, {_amount(kept, 'B')} for "
@@ -235,7 +236,7 @@ def describe(model: Any, corpus: Any, steps: int = 40, batch_size: int = 32) -> 
         (416, 200, 0.01, 32000, 64)
     """
     windows = corpus.windows(model.encoder, steps=steps, batch_size=batch_size)
-    features, parameters = model.encoder.features, model.stack.count_params()
+    features, parameters = model.width, model.stack.count_params()
     needs = training_bytes(parameters, kept_numbers(model.stack, features), steps, batch_size)
     free = available_bytes()
     fits = free is None or needs <= free
@@ -249,7 +250,7 @@ def describe(model: Any, corpus: Any, steps: int = 40, batch_size: int = 32) -> 
         epoch_seconds=epoch,
         context_seconds=steps * model.encoder.hop / corpus.sample_rate,
         training_values=values,
-        widths=tuple(_widths(model.stack, features, steps, batch_size, values, epoch / parameters)),
+        widths=tuple(_widths(model, steps, batch_size, values, epoch / parameters)),
     )
 
 
@@ -269,10 +270,9 @@ def _step_seconds(model: Any, windows: Any) -> float:
     return (time.perf_counter() - start) / len(rest)
 
 
-def _widths(
-    stack: keras.Model, features: int, steps: int, batch_size: int, values: int, seconds_per_parameter: float
-) -> list[Width]:
+def _widths(model: Any, steps: int, batch_size: int, values: int, seconds_per_parameter: float) -> list[Width]:
     """Time grows with parameters: each weight is used once a frame."""
+    stack, features, outputs = model.stack, model.width, model.head.outputs(model.width)
     layers = list(layers_of(stack)) if is_functional(stack) else []
     recurrent = [layer for layer in layers if isinstance(layer, keras.layers.LSTM | keras.layers.GRU)]
     if not recurrent:
@@ -281,8 +281,10 @@ def _widths(
     projection = next((layer.units for layer in layers if layer.name == "projection"), None)
     found = []
     for width in _WIDTHS:
-        parameters = stack_parameters(features, cell, (width,) * len(recurrent), projection)
-        kept = (_KEPT_FEATURES + 1) * features + (projection or 0) + _KEPT[type(recurrent[0])] * width * len(recurrent)
+        parameters = stack_parameters(features, cell, (width,) * len(recurrent), projection, outputs=outputs)
+        kept = (
+            _KEPT_FEATURES * features + outputs + (projection or 0) + _KEPT[type(recurrent[0])] * width * len(recurrent)
+        )
         needs = training_bytes(parameters, kept, steps, batch_size)
         found.append(Width(width, parameters, values / parameters, seconds_per_parameter * parameters, needs))
     return found

@@ -1,11 +1,14 @@
-"""What a stack hears while it trains besides the music: its own predictions, and the state of the batch before."""
+"""A stack in training reads the music, and with it its own predictions, and the states after the batch before."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from gruvlike._step._stateless import Purpose, StatelessStack
+from gruvlike._contracts import Tensor
+from gruvlike._step._stateless import Purpose
+from gruvlike._step._step import Step
+from gruvlike.heads import Head
 
 TRAINING = Purpose("For `rollout_steps` and stateful windows", "Leave them out")
 
@@ -85,46 +88,48 @@ class CarriedStates(keras.layers.Layer):
 
 
 def run_in_training(
-    stack: Any,
-    twin: StatelessStack | None,
-    frames: Any,
+    stack: keras.Model,
+    head: Head,
+    step: Step | None,
+    frames: Tensor,
     sampling: ScheduledSampling | None = None,
     rollout_steps: int = 0,
     carried: CarriedStates | None = None,
-    reset: Any = None,
-) -> Any:
-    """Runs a stack over frames (B, T, F) in training.
+    reset: Tensor | None = None,
+) -> Tensor:
+    """Runs a stack over frames (B, T, W) in training.
 
     Args:
         stack: The stack.
-        twin: Its twin; `None` will do without rollout and states.
-        frames: What it hears, unless replaced.
+        head: Turns outputs of the stack into the frames that are fed back.
+        step: One step of the stack; `None` will do without rollout and states.
+        frames: The frames of the music, which the stack reads unless they are replaced.
         sampling: Replaces frames by predictions.
         rollout_steps: The last frames, so many, are the predictions of the step before, one after the other.
-        carried: Where states are kept from batch to batch.
-        reset: Where they are forgotten first, bool (B,).
+        carried: The states that are kept from batch to batch.
+        reset: Where these are forgotten first, bool (B,).
 
     Returns:
-        Predictions (B, T, F).
+        Outputs (B, T, O).
     """
 
-    def run(frames: Any, states: Any, training: bool = True) -> tuple[Any, Any]:
-        if twin is None:
+    def run(frames: Tensor, states: Any, training: bool = True) -> tuple[Tensor, Any]:
+        if step is None:
             return stack(frames, training=training), None
-        return twin.step(lambda x: twin.model(x, training=training), frames, states)
+        return step.read(frames, states, lambda x: step.stack.model(x, training=training))
 
     states = None
-    if twin is not None:
-        states = carried.start(reset) if carried else twin.initial_states(ops.shape(frames)[0])
+    if step is not None:
+        states = carried.start(reset) if carried else step.stack.initial_states(ops.shape(frames)[0])
     if sampling:
-        guesses, _ = run(frames[:, :-1], states, training=False)  # as in a song: without dropout
-        frames = sampling(frames, ops.stop_gradient(guesses))
+        outputs, _ = run(frames[:, :-1], states, training=False)  # as in a song: without dropout
+        frames = sampling(frames, ops.stop_gradient(head.next_frame(outputs)))
     music, rest = (frames[:, :-rollout_steps], frames[:, -rollout_steps:]) if rollout_steps else (frames, None)
-    prediction, states = run(music, states)
-    predictions, own = [prediction], states
+    outputs, states = run(music, states)
+    found, own = [outputs], states
     for _ in range(rollout_steps):
-        prediction, own = run(prediction[:, -1:], own)
-        predictions.append(prediction)
-    if carried:  # the next batch goes on after the music, not after what was made of it
+        outputs, own = run(head.next_frame(outputs[:, -1:]), own)
+        found.append(outputs)
+    if carried:  # the next batch goes on after the music, not after the predictions that took its place
         carried.keep(states if rest is None else run(rest, states)[1])
-    return ops.concatenate(predictions, axis=1) if rollout_steps else prediction
+    return ops.concatenate(found, axis=1) if rollout_steps else outputs

@@ -3,22 +3,22 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 
 from gruvlike import _checks
 from gruvlike._backend import no_gradient
 from gruvlike._step._stateless import StatelessStack, carries
+from gruvlike._step._step import Step
 from gruvlike.models._baselines import frames_of
 
 
 class FreeRun(NamedTuple):
-    """How a model that hears itself does at one horizon.
+    """The quality of a model that continues its own output, at one horizon.
 
     Attributes:
         loss: Mean squared error against the music, over that of predicting the mean.
-        energy: Energy of what it predicts (around the mean) over that of the music; near 0 = it has fallen silent.
+        energy: Energy of its predictions (around the mean) over that of the music; near 0 = it has fallen silent.
     """
 
     loss: float
@@ -29,7 +29,8 @@ def free_running_loss(model: Any, windows: Any, horizons: Sequence[int] = (1, 2,
     """Measures how a model goes on by itself from held-out music: the loss that matters for a song.
 
     Each window is cut in two: its last `max(horizons)` frames are predicted, from the model's own predictions only,
-    after it has heard those before. At horizon 1 this is the loss of teacher forcing; above 1.0 silence were better.
+    after it has read those before. At horizon 1 this is the loss of teacher forcing; above 1.0, silence would score
+    better.
 
     Args:
         model: An `AudioModel`.
@@ -64,25 +65,28 @@ def free_running_loss(model: Any, windows: Any, horizons: Sequence[int] = (1, 2,
                 f"The windows must be longer than the longest horizon, so that there is music to go on from. Received: "
                 f"horizon {longest}, windows of {frames.shape[1] - 1} steps. Use windows of {2 * longest} steps."
             )
-        guess, truth = _continued(model.stack, frames[:, :start], longest), frames[:, start:]
+        guess, truth = _continued(model, frames[:, :start], longest), frames[:, start:]
         for row, parts in zip(sums, ((guess, truth), (truth, center), (guess, center)), strict=True):
             row += np.square(parts[0] - parts[1]).sum(axis=(0, 2), dtype="float64")
     error, truth, energy = sums[:, np.array(horizons) - 1]
     return {h: FreeRun(float(e / t), float(g / t)) for h, e, t, g in zip(horizons, error, truth, energy, strict=True)}
 
 
-def _continued(stack: keras.Model, frames: np.ndarray, steps: int) -> np.ndarray:
-    """Returns the `steps` frames that follow `frames` (B, T, F) when the stack hears itself."""
+def _continued(model: Any, frames: np.ndarray, steps: int) -> np.ndarray:
+    """Returns the `steps` frames that follow `frames` (B, T, W) when the model continues its own expected frames."""
+    stack, head = model.stack, model.head
     with no_gradient():
-        heard = ops.convert_to_tensor(frames)
-        if not carries(stack):  # hears all again at each step
+        past = ops.convert_to_tensor(frames)
+        if not carries(stack):  # reads the whole past again at each step
             for _ in range(steps):
-                heard = ops.concatenate([heard, stack(heard, training=False)[:, -1:]], axis=1)
-            return ops.convert_to_numpy(heard)[:, -steps:]
-        twin = StatelessStack(stack)
-        found, states = [], twin.initial_states(frames.shape[0])
-        for _ in range(steps):
-            prediction, states = twin.step(lambda x: twin.model(x, training=False), heard, states)
-            heard = prediction[:, -1:]
-            found.append(heard)
-        return ops.convert_to_numpy(ops.concatenate(found, axis=1))
+                frame = head.next_frame(stack(past, training=False)[:, -1:])
+                past = ops.concatenate([past, frame], axis=1)
+            return ops.convert_to_numpy(past)[:, -steps:]
+        step = Step(StatelessStack(stack), head, frames.shape[-1])
+        outputs, states = step.read(past, step.stack.initial_states(len(frames)))
+        frame = head.next_frame(outputs[:, -1])
+        found = [frame]
+        for _ in range(steps - 1):
+            frame, states = step(frame, states)
+            found.append(frame)
+        return ops.convert_to_numpy(ops.stack(found, axis=1))

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
+from gruvlike.heads import Head
 from gruvlike.models._estimates import check_weights, stack_parameters
 
 
@@ -23,6 +24,7 @@ def recurrent_stack(
     skip: bool = False,
     forget_bias: float = 1.0,
     random_seed: int | None = None,
+    head: Head | None = None,
 ) -> keras.Model:
     """Builds a stack of recurrent layers from stock Keras layers, so that cuDNN stays available.
 
@@ -30,7 +32,8 @@ def recurrent_stack(
     `units=(300, 300, 300)`.
 
     Args:
-        features: Numbers in a frame, F.
+        features: Numbers in a frame that the network reads, F: `encoder.features`, or `normalizer.width` where a
+            normalizer gives frames of another width.
         cell: `"lstm"` or `"gru"`.
         units: Width of each recurrent layer, first to last.
         projection: Width of a linear layer between the frame and the first recurrent layer, or `None` for none.
@@ -42,9 +45,11 @@ def recurrent_stack(
         skip: Whether the output layer sees all recurrent layers, not only the last.
         forget_bias: What the bias of the LSTM's forget gate starts at (a GRU has none).
         random_seed: Makes weights, dropout and noise reproducible. `None` follows `keras.utils.set_random_seed`.
+        head: The head that reads the outputs, and so decides how many there are; `None`: the next frame itself.
 
     Returns:
-        A `keras.Model` from frames of shape (B, T, F) to predictions of the next frame, same shape.
+        A `keras.Model` from frames (B, T, F) to predictions of the next frame, same shape; with a `head`, to the
+        outputs that it wants, (B, T, head.outputs(F)).
 
     Raises:
         ValueError: If an argument is out of its range, or the weights cannot fit in memory.
@@ -66,7 +71,8 @@ def recurrent_stack(
                 f"`{name}` must be less than 1, or nothing is left to learn from. Received: {name}={rate!r}."
             )
     _checks.number("input_noise", input_noise, 0)
-    check_weights(stack_parameters(features, cell, units, projection, layer_norm, skip))
+    outputs = features if head is None else head.outputs(features)
+    check_weights(stack_parameters(features, cell, units, projection, layer_norm, skip, outputs))
     next_seed = _seeds(random_seed)
     inputs = x = keras.Input((None, features), name="frames")
     if input_noise:
@@ -75,19 +81,19 @@ def recurrent_stack(
         x = keras.layers.Dropout(input_dropout, seed=next_seed(), name="input_dropout")(x)
     if projection:
         x = keras.layers.Dense(projection, kernel_initializer=_glorot(next_seed()), name="projection")(x)
-    heard = []
+    layers = []
     for index, width in enumerate(units):
         x = _recurrent(cell, width, recurrent_dropout, forget_bias, next_seed, f"{cell}_{index}")(x)
         if layer_norm:
             x = keras.layers.LayerNormalization(name=f"norm_{index}")(x)
         if dropout:
             x = keras.layers.Dropout(dropout, seed=next_seed(), name=f"dropout_{index}")(x)
-        heard.append(x)
-    if skip and len(heard) > 1:
-        x = keras.layers.Concatenate(name="skip")(heard)
-    # The output is a frame of numbers to be compared and heard: float32 also under a mixed precision policy.
-    outputs = keras.layers.Dense(features, kernel_initializer=_glorot(next_seed()), dtype="float32", name="frame")(x)
-    stack = keras.Model(inputs, outputs, name="recurrent_stack")
+        layers.append(x)
+    if skip and len(layers) > 1:
+        x = keras.layers.Concatenate(name="skip")(layers)
+    # Outputs are compared and become sound: they are float32 also under a mixed precision policy.
+    x = keras.layers.Dense(outputs, kernel_initializer=_glorot(next_seed()), dtype="float32", name="frame")(x)
+    stack = keras.Model(inputs, x, name="recurrent_stack")
     _set_forget_bias(stack, forget_bias)
     return stack
 

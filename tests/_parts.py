@@ -1,0 +1,48 @@
+"""Small parts that several tests need: models of some neurons, and parts made as a user makes their own."""
+
+import keras
+import numpy as np
+from keras import ops
+
+import gruvlike as gl
+
+
+def shaken(stack, random_seed=0, by=0.2):
+    """Gives a stack weights large enough for its past to matter, small enough for rounding not to grow into chaos."""
+    rng = np.random.default_rng(random_seed)
+    stack.set_weights([weight + by * rng.standard_normal(weight.shape) for weight in stack.get_weights()])
+    return stack
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Gaussian(gl.heads.Head):
+    """A mean and the logarithm of a deviation for each number of a frame: a head as a user would write it."""
+
+    def outputs(self, width):
+        return 2 * width
+
+    def draws(self, width):
+        return width
+
+    def loss(self, target, output):
+        mean, log_std = ops.split(output, 2, axis=-1)
+        log_std = ops.clip(log_std, -4.0, 2.0)
+        return ops.mean(0.5 * ops.square((target - mean) / ops.exp(log_std)) + log_std, axis=-1)
+
+    def mean(self, output):
+        return ops.split(output, 2, axis=-1)[0]
+
+    def sample(self, output, noise, temperature):
+        mean, log_std = ops.split(output, 2, axis=-1)
+        normal = np.sqrt(2.0).astype("float32") * ops.erfinv(2.0 * noise - 1.0)
+        return mean + temperature * ops.exp(ops.clip(log_std, -4.0, 2.0)) * normal
+
+
+def gaussian_generator(music, encoder=None, sample_rate=8000, **options):
+    """A generator that draws its frames."""
+    encoder = encoder or gl.BlockDFT(16)
+    normalizer = gl.Standardizer().fit(music, encoder)
+    head = Gaussian()
+    options = {"units": (8,), "random_seed": 0, **options}
+    stack = shaken(gl.recurrent_stack(encoder.features, head=head, **options))
+    return gl.Generator(stack, encoder=encoder, normalizer=normalizer, sample_rate=sample_rate, head=head)

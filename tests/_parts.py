@@ -46,3 +46,34 @@ def gaussian_generator(music, encoder=None, sample_rate=8000, **options):
     options = {"units": (8,), "random_seed": 0, **options}
     stack = shaken(gl.recurrent_stack(encoder.features, head=head, **options))
     return gl.Generator(stack, encoder=encoder, normalizer=normalizer, sample_rate=sample_rate, head=head)
+
+
+class Loudness(gl.Encoder):
+    """The level of each of four parts of a block, without the waveform: an encoder that cannot be inverted."""
+
+    invertible = False
+
+    def __init__(self, block_size, **kwargs):
+        super().__init__(features=4, frame_size=block_size, hop=block_size, **kwargs)
+        self.block_size = block_size
+
+    def analyze(self, pieces, xp):
+        parts = xp.reshape(pieces, (*xp.shape(pieces)[:2], 4, self.block_size // 4))
+        return xp.sqrt(xp.mean(parts * parts, axis=-1) + 1e-6)
+
+    def synthesize(self, frames, xp):
+        """A buzz of that level: half of the samples up, half down."""
+        signs = np.tile(np.array([1.0, -1.0], "float32"), self.block_size // 8)
+        parts = xp.multiply(frames[..., None], signs)
+        return xp.reshape(parts, (*xp.shape(frames)[:2], self.block_size))
+
+
+class OverlappingLoudness(Loudness):
+    """The same with blocks that overlap by half, of which each adds half."""
+
+    def __init__(self, block_size, **kwargs):
+        gl.Encoder.__init__(self, features=4, frame_size=block_size, hop=block_size // 2, **kwargs)
+        self.block_size = block_size
+
+    def synthesize(self, frames, xp):
+        return 0.5 * super().synthesize(frames, xp)

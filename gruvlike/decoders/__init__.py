@@ -8,10 +8,10 @@ from typing import Any
 
 from gruvlike._checks import by_name
 from gruvlike.decoders._decoder import Decoder
-from gruvlike.decoders._griffin_lim import GriffinLim, SpectrumEncoder
-from gruvlike.decoders._overlap_add import FrameEncoder, OverlapAdd
+from gruvlike.decoders._griffin_lim import GriffinLim
+from gruvlike.decoders._overlap_add import OverlapAdd
 
-__all__ = ["Decoder", "FrameEncoder", "GriffinLim", "OverlapAdd", "SpectrumEncoder", "get"]
+__all__ = ["Decoder", "GriffinLim", "OverlapAdd", "get"]
 
 _NAMES: dict[str, type[Decoder]] = {"overlap_add": OverlapAdd, "griffin_lim": GriffinLim}
 

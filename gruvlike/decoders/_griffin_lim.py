@@ -77,6 +77,8 @@ class GriffinLim(Decoder):
         emitted = 0  # samples of the held frames that have been yielded
         past = None if seed is None or not self.context else self._spectra(np.atleast_2d(seed))
         for piece in pieces:
+            if not piece.shape[-2]:
+                continue
             single = piece.ndim == 2
             piece = piece[None] if single else piece
             held = piece if held is None else np.concatenate([held, piece], axis=1)

@@ -50,6 +50,8 @@ class OverlapAdd(Decoder):
         held: np.ndarray | None = None  # the frames that the next piece overlaps
         emitted = 0  # samples of the held frames that have been yielded
         for piece in pieces:
+            if not piece.shape[-2]:
+                continue
             held = np.asarray(piece) if held is None else np.concatenate([held, piece], axis=-2)
             samples = self.encoder.decode(held)
             if samples.shape[-1] > emitted:

@@ -1,0 +1,100 @@
+"""The way back: one contract over all decoders, those of a user among them, and a song that joins its seed."""
+
+import numpy as np
+import pytest
+from _parts import Loudness, OverlappingLoudness, shaken
+
+import gruvlike as gl
+
+pytestmark = pytest.mark.backends
+
+ENCODERS = {
+    "BlockDFT": lambda: gl.BlockDFT(16),
+    "MDCT": lambda: gl.MDCT(16),
+    "STFT": lambda: gl.STFT(32, 12),
+    "LogSpectrum": lambda: gl.LogSpectrum(64, 16, iterations=4),
+    "Loudness": lambda: Loudness(16),
+    "OverlappingLoudness": lambda: OverlappingLoudness(16),
+}
+
+
+@pytest.fixture(params=ENCODERS.values(), ids=ENCODERS.keys())
+def encoder(request):
+    return request.param()
+
+
+def generator_of(encoder, melody, **options):
+    normalizer = gl.Standardizer().fit(melody, encoder)
+    stack = shaken(gl.recurrent_stack(encoder.features, units=(6,), random_seed=0))
+    return gl.Generator(stack, encoder=encoder, normalizer=normalizer, sample_rate=8000, **options)
+
+
+def test_the_context_is_the_frames_that_reach_into_the_next_sample(encoder):
+    decoder = encoder.decoder()
+    assert isinstance(decoder, gl.decoders.Decoder)
+    assert decoder.context * encoder.hop >= encoder.lap > (decoder.context - 1) * encoder.hop
+
+
+def test_pieces_join_to_as_many_samples_as_the_frames_cover(encoder, melody):
+    frames = encoder.encode(melody[:700])
+    size = len(frames) * encoder.hop - encoder.lap
+    for cuts in ([len(frames)], [3, 4], [1, 9, 10, 25]):
+        pieces = list(encoder.decoder().stream(np.split(frames, cuts)))
+        assert sum(map(len, pieces)) == size
+        batch = list(encoder.decoder().stream(np.split(np.stack([frames, frames[::-1]]), cuts, axis=1)))
+        assert sum(piece.shape[1] for piece in batch) == size
+        if not encoder.decoder().whole:  # else the sound depends on the pieces
+            np.testing.assert_allclose(np.concatenate(pieces), encoder.decode(frames), atol=1e-5)
+        np.testing.assert_allclose(np.concatenate(batch, axis=1)[0], np.concatenate(pieces), atol=1e-4)
+
+
+def test_a_song_and_a_stream_of_any_encoder(encoder, melody):
+    """A user's own encoder that cannot be inverted crashed the generator before there were decoders."""
+    generator = generator_of(encoder, melody)
+    song = generator.extend(melody[:700], seconds=0.05)
+    assert song.shape == (400,)
+    assert np.isfinite(song).all()
+    pieces = list(generator.stream(melody[:700], seconds=0.05, frames_at_once=3))
+    assert sum(map(len, pieces)) == 400
+    if not generator.decoder.whole:
+        np.testing.assert_allclose(np.concatenate(pieces), song, atol=1e-5)
+    joined = generator.extend(melody[:700], seconds=0.05, include_seed=True)
+    assert joined.shape == (1100,)
+    np.testing.assert_array_equal(joined[: 700 - generator.decoder.context * encoder.hop - 1][:500], melody[:500])
+
+
+def test_a_decoder_of_ones_own_takes_the_place_of_the_encoders(melody):
+    encoder = gl.BlockDFT(16)
+
+    class Quiet(gl.decoders.OverlapAdd):
+        def stream(self, pieces, seed=None):
+            return (0.5 * samples for samples in super().stream(pieces, seed))
+
+    plain, quiet = (
+        generator_of(encoder, melody, decoder=one).extend(melody[:320], steps=4) for one in (None, Quiet(encoder))
+    )
+    np.testing.assert_allclose(quiet, 0.5 * plain, atol=1e-6)
+    assert np.abs(plain).max() > 1e-3
+
+
+def test_the_seed_decides_the_phases_that_a_song_begins_with(melody):
+    """The sound of a whole song fades out of the seed: without the seed its beginning is another."""
+    encoder = gl.LogSpectrum(64, 16, iterations=8)
+    frames = encoder.encode(melody[:640], padded=False)
+    context = encoder.decoder().context
+    known = np.concatenate(list(encoder.decoder().stream([frames], melody[: encoder.span(context)])))
+    guessed = np.concatenate(list(encoder.decoder().stream([frames])))
+    truth = melody[encoder.lap : encoder.lap + 32]
+    assert np.abs(known[:32] - truth).mean() < 0.5 * np.abs(guessed[:32] - truth).mean()
+
+
+def test_decoders_by_name():
+    encoder = gl.MDCT(16)
+    assert gl.decoders.get("overlap_add", encoder=encoder).encoder is encoder
+    assert gl.decoders.get("griffin_lim", encoder=gl.LogSpectrum(64), iterations=3).iterations == 3
+    with pytest.raises(ValueError, match=r"must be a Decoder or one of overlap_add, griffin_lim.*Did you mean"):
+        gl.decoders.get("griffin")
+    with pytest.raises(ValueError, match="`iterations`"):
+        gl.decoders.GriffinLim(gl.LogSpectrum(64), iterations=0)
+    with pytest.raises(NotImplementedError, match="Decoder must define `stream"):
+        gl.decoders.Decoder().stream([])

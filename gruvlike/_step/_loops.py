@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from gruvlike._contracts import Tensor
+from gruvlike._step._stateless import Weights
 from gruvlike._step._step import Carried, Step
 
 _CHUNK_BYTES = 8 * 2**20  # of output frames: this bounds memory, and how often the host is asked
@@ -116,16 +117,35 @@ class _TensorFlowLoop(Loop):
         self._tf = tf
         self._function = tf.function(self._graph, jit_compile=True, autograph=False)
 
-    def _run(self, buffer, begin, forced, noise, temperature, steps, carried):
+    def _run(
+        self,
+        buffer: Tensor,
+        begin: np.ndarray,
+        forced: int,
+        noise: Tensor,
+        temperature: float,
+        steps: int,
+        carried: Carried,
+    ) -> tuple[Tensor, Carried]:
         numbers = map(self._tf.constant, (begin, forced, np.float32(temperature), steps))
         begin, forced, temperature, steps = numbers
         outputs, frame, states = self._function(buffer, begin, forced, noise, temperature, steps, *carried)
         return outputs, Carried(frame, states)
 
-    def _graph(self, buffer, begin, forced, noise, temperature, steps, frame, states):
+    def _graph(
+        self,
+        buffer: Tensor,
+        begin: Tensor,
+        forced: Tensor,
+        noise: Tensor,
+        temperature: Tensor,
+        steps: Tensor,
+        frame: Tensor,
+        states: list[Tensor],
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         tf = self._tf
 
-        def body(index, outputs, frame, before):
+        def body(index: Tensor, outputs: Any, frame: Tensor, before: list[Tensor]) -> tuple[Any, ...]:
             frame = tf.where(index < forced, buffer[index], frame)
             frame, after = self.step(frame, before, noise[index], temperature)
             # A condition, not a choice at each step: XLA would fuse that with the cells, and round otherwise.
@@ -147,7 +167,16 @@ class _JaxLoop(Loop):
         self._jax = jax
         self._function = jax.jit(self._graph)
 
-    def _run(self, buffer, begin, forced, noise, temperature, steps, carried):
+    def _run(
+        self,
+        buffer: Tensor,
+        begin: np.ndarray,
+        forced: int,
+        noise: Tensor,
+        temperature: float,
+        steps: int,
+        carried: Carried,
+    ) -> tuple[Tensor, Carried]:
         # Weights are arguments: as captured constants they would be copied into the program, and stale after more
         # training.
         weights = self.step.stack.weights()
@@ -155,11 +184,22 @@ class _JaxLoop(Loop):
         outputs, frame, states = self._function(weights, buffer, noise, *numbers, *carried)
         return outputs, Carried(frame, states)
 
-    def _graph(self, weights, buffer, noise, begin, forced, temperature, steps, frame, states):
+    def _graph(
+        self,
+        weights: Weights,
+        buffer: Tensor,
+        noise: Tensor,
+        begin: Tensor,
+        forced: Tensor,
+        temperature: Tensor,
+        steps: Tensor,
+        frame: Tensor,
+        states: list[Tensor],
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         jax, numpy = self._jax, self._jax.numpy
         call = self.step.stack.with_weights(weights)
 
-        def body(carry):
+        def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             index, outputs, frame, before = carry
             frame = numpy.where(index < forced, buffer[index], frame)
             frame, after = self.step(frame, before, noise[index], temperature, call)
@@ -183,13 +223,23 @@ class _TorchLoop(Loop):
     def __init__(self, *args: Any, torch_compile: bool = False):
         super().__init__(*args)
         self._torch_compile = torch_compile
+        self._device: Any = keras.ops.zeros(()).device
         self._recorded: Callable[..., Any] | None = None
 
-    def _run(self, buffer, begin, forced, noise, temperature, steps, carried):
+    def _run(
+        self,
+        buffer: Tensor,
+        begin: np.ndarray,
+        forced: int,
+        noise: Tensor,
+        temperature: float,
+        steps: int,
+        carried: Carried,
+    ) -> tuple[Tensor, Carried]:
         import torch
 
         weights, (frame, states) = self.step.stack.weights(), carried
-        temperature = torch.tensor(float(temperature), device=buffer.device)
+        temperature = torch.tensor(float(temperature), device=self._device)
         outputs, latest = [], int(begin.max())
         with torch.no_grad():
             if self._recorded is None:
@@ -198,7 +248,7 @@ class _TorchLoop(Loop):
                 before, frame = states, buffer[index] if index < forced else frame
                 frame, states = self._recorded(weights, frame, before, noise[index], temperature)
                 if index < latest:
-                    begun = torch.as_tensor(index >= begin, device=buffer.device)
+                    begun = torch.as_tensor(index >= begin, device=self._device)
                     states = _begun(torch.where, begun, states, before)
                 outputs.append(frame)
             return torch.stack(outputs), Carried(frame, states)
@@ -206,7 +256,9 @@ class _TorchLoop(Loop):
     def _record(self, *example: Any) -> Callable[..., Any]:
         from torch.fx.experimental.proxy_tensor import make_fx
 
-        def graph(weights, frame, states, noise, temperature):
+        def graph(
+            weights: Weights, frame: Tensor, states: list[Tensor], noise: Tensor, temperature: Tensor
+        ) -> tuple[Any, ...]:
             return tuple(self.step(frame, states, noise, temperature, self.step.stack.with_weights(weights)))
 
         # A function of its own: `make_fx` would count `self` among the arguments of a method.

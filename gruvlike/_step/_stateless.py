@@ -61,6 +61,9 @@ _FRAMEWISE_OPERATIONS = {
 }
 
 
+Weights = tuple[list[Tensor], list[Tensor]]  # those that train, and the others
+
+
 class Purpose(NamedTuple):
     """The reason for carrying states, as errors say it."""
 
@@ -208,12 +211,12 @@ class StatelessStack:
         states = [cell.get_initial_state(batch_size=batch_size) for cell in self._cells]
         return keras.tree.flatten(states)
 
-    def weights(self) -> tuple[list[Tensor], list[Tensor]]:
+    def weights(self) -> Weights:
         """Returns the values of all weights as they are now: those that train, and the others."""
         model = self.model
         return [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
 
-    def with_weights(self, weights: tuple[list[Tensor], list[Tensor]]) -> Callable[[Tensor], Tensor]:
+    def with_weights(self, weights: Weights) -> Callable[[Tensor], Tensor]:
         """Returns a function of frames (B, 1, W) for `step` that computes with the given weights."""
         return lambda frames: self.model.stateless_call(*weights, frames, training=False)[0]
 

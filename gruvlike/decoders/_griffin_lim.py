@@ -105,7 +105,7 @@ class GriffinLim(Decoder):
         spectrum = magnitudes * np.exp(2j * np.pi * random.random(magnitudes.shape, "float32"))
         known = 0 if past is None else min(past.shape[1], magnitudes.shape[1])
         squares = np.broadcast_to(window**2, (1, magnitudes.shape[1], size))
-        cover = np.maximum(overlap_add(squares, hop, HOST), 1e-3 * float(np.max(window**2)))
+        cover = np.maximum(np.asarray(overlap_add(squares, hop, HOST)), 1e-3 * float(np.max(window**2)))
         previous = np.zeros_like(spectrum)
         for iteration in range(self.iterations + 1):
             if past is not None:

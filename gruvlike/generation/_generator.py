@@ -1,13 +1,13 @@
 """Continue a seed: the one entry point to generation."""
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from gruvlike import _checks
+from gruvlike._contracts import Tensor
 from gruvlike._step._forward import Forward, check_causal, make_forward
 from gruvlike._step._layouts import fastest_layout, lay_out
 from gruvlike._step._loops import Loop, make_loop
@@ -80,25 +80,19 @@ class Generator:
         self.torch_compile = torch_compile
         if isinstance(model, str | os.PathLike):
             model = load(model)
-        given = {
-            "encoder": encoder,
-            "normalizer": normalizer,
-            "sample_rate": sample_rate,
-            "high_pass_hz": high_pass_hz,
-            "head": head,
-        }
         if isinstance(model, AudioModel):
-            _refuse_parts(given)
-            given = {name: getattr(model, name) for name in given}
+            own = {"encoder": encoder, "normalizer": normalizer, "head": head}
+            _refuse_parts({**own, "sample_rate": sample_rate, "high_pass_hz": high_pass_hz})
+            encoder, normalizer, head = model.encoder, model.normalizer, model.head
+            sample_rate, high_pass_hz = model.sample_rate, model.high_pass_hz
         self.stack = model.stack if isinstance(model, AudioModel) else model
-        self.head: Head = given["head"] or Point()
-        self.encoder, self.normalizer = given["encoder"], given["normalizer"]
-        self.sample_rate, self.high_pass_hz = given["sample_rate"], given["high_pass_hz"]
-        if not isinstance(model, AudioModel):
-            _check_own(model, given)
-        self.decoder = self.encoder.decoder() if decoder is None else decoder
-        parts = self.encoder, self.normalizer, self.decoder, self.sample_rate, self.high_pass_hz
-        self._parts = SoundParts(*parts)
+        if encoder is None or sample_rate is None or not isinstance(self.stack, keras.Model):
+            raise _incomplete(self.stack, encoder, sample_rate)
+        self.encoder, self.normalizer, self.high_pass_hz = encoder, normalizer, high_pass_hz
+        self.head = Point() if head is None else head
+        self.decoder = encoder.decoder() if decoder is None else decoder
+        self.sample_rate = _checks.positive_int("sample_rate", sample_rate)
+        self._parts = SoundParts(encoder, normalizer, self.decoder, self.sample_rate, high_pass_hz)
         _check_outputs(self.stack, self.head, self._parts.width)
         refuse_bidirectional(self.stack)
         self._stacks: dict[str | None, StatelessStack] = {}  # by layout
@@ -318,7 +312,7 @@ class Generator:
         carried = loop.read([frames[:-1] for frames in opening.frames], loop.start())
         return self._tail(opening, carried.states)
 
-    def _tail(self, opening: Opening, states: list[Any]) -> Memory:
+    def _tail(self, opening: Opening, states: list[Tensor]) -> Memory:
         tail = self._parts.tail
         frames = np.stack([one[-tail:] for one in opening.frames])
         return Memory(frames, states, np.stack([one[-self.encoder.span(tail) :] for one in opening.samples]))
@@ -397,7 +391,7 @@ def _alike(frames: list[np.ndarray]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _refuse_parts(given: dict[str, Any]) -> None:
+def _refuse_parts(given: Mapping[str, object]) -> None:
     names = [name for name, value in given.items() if value is not None]
     if names:
         raise ValueError(
@@ -406,19 +400,18 @@ def _refuse_parts(given: dict[str, Any]) -> None:
         )
 
 
-def _check_own(model: Any, given: dict[str, Any]) -> None:
+def _incomplete(model: object, encoder: Encoder | None, sample_rate: int | None) -> Exception:
+    """Returns the error for a model without the parts that it needs."""
     if not isinstance(model, keras.Model):
-        raise TypeError(
+        return TypeError(
             "`model` must be an AudioModel, the path of a saved one, or a Keras model. "
             f"Received: {type(model).__name__}."
         )
-    missing = [name for name in ("encoder", "sample_rate") if given[name] is None]
-    if missing:
-        raise ValueError(
-            "A Keras model needs `encoder=` and `sample_rate=` beside it (and `normalizer=`, if it was trained on "
-            f"normalized frames). Received: no {' and no '.join(missing)}."
-        )
-    _checks.positive_int("sample_rate", given["sample_rate"])
+    missing = [name for name, value in (("encoder", encoder), ("sample_rate", sample_rate)) if value is None]
+    return ValueError(
+        "A Keras model needs `encoder=` and `sample_rate=` beside it (and `normalizer=`, if it was trained on "
+        f"normalized frames). Received: no {' and no '.join(missing)}."
+    )
 
 
 def _check_outputs(stack: keras.Model, head: Head, width: int) -> None:

@@ -69,15 +69,15 @@ def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int) -> 
         FileNotFoundError: If a seed is a path without a file.
     """
     _checks.positive_int("clips", clips)
-    several = is_several(seed)
-    seeds = list(seed) if several else [seed]
+    several = _as_list(seed)
+    seeds = [seed] if several is None else several
     if clips > 1 and len(seeds) not in (1, clips):
         raise ValueError(f"Give one seed for all clips, or one for each. Received: {len(seeds)} seeds, clips={clips}.")
     samples = [_samples(parts, one) for one in seeds]
     frames = [_frames(parts, one) for one in samples]
     if len(seeds) == 1:
         samples, frames = samples * clips, frames * clips
-    return Opening(samples, frames, single=clips == 1 and not several)
+    return Opening(samples, frames, single=clips == 1 and several is None)
 
 
 def check_equal_lengths(samples: list[np.ndarray]) -> None:
@@ -90,12 +90,14 @@ def check_equal_lengths(samples: list[np.ndarray]) -> None:
         )
 
 
-def is_several(seed: Seed | Sequence[Seed]) -> bool:
-    """Whether `seed` is a list of seeds; a list of numbers is one seed."""
-    return isinstance(seed, list | tuple) and not all(isinstance(one, float | int) for one in seed)
+def _as_list(seed: Seed | Sequence[Seed]) -> list[Seed] | None:
+    """Returns a list of seeds as it is; `None` for a single seed, which a list of numbers is, too."""
+    if isinstance(seed, list | tuple) and not all(isinstance(one, float | int) for one in seed):
+        return list(seed)
+    return None
 
 
-def _samples(parts: SoundParts, seed: Seed) -> np.ndarray:
+def _samples(parts: SoundParts, seed: Seed | Sequence[Seed]) -> np.ndarray:
     if isinstance(seed, str | os.PathLike):
         from gruvlike import audio
 

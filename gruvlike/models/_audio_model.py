@@ -14,10 +14,12 @@ from gruvlike._fast._adam import fuse_adam
 from gruvlike._fast._inputs import batch_inputs
 from gruvlike._step._stateless import StatelessStack
 from gruvlike._step._step import Step
+from gruvlike.encoders import Encoder
 from gruvlike.heads import Head, Point
 from gruvlike.models._baselines import baselines
 from gruvlike.models._estimates import check_batch, check_optimizer
 from gruvlike.models._feedback import TRAINING, CarriedStates, ScheduledSampling, run_in_training
+from gruvlike.normalizers import Normalizer
 
 FORMAT_VERSION = 2  # 2 added the head; a model of format 1 has `Point`
 
@@ -107,8 +109,8 @@ class AudioModel(keras.Model):
 
     def __init__(
         self,
-        encoder: Any,
-        normalizer: Any,
+        encoder: Encoder,
+        normalizer: Normalizer,
         stack: keras.Model,
         sample_rate: int,
         high_pass_hz: float | None = None,
@@ -250,7 +252,14 @@ class AudioModel(keras.Model):
         """Compiles as a saved file says; Keras asks for this where `compile` has a body of its own."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
+    def compute_loss(
+        self,
+        x: Tensor | Batch | None = None,
+        y: None = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         """Takes apart the outputs and the targets that `call` returns, and notes the error of predicting the mean."""
         outputs, target = y_pred
         total = super().compute_loss(x, target, outputs, sample_weight, training)

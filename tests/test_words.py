@@ -51,7 +51,7 @@ HEAR = re.compile(r"(?<![a-z])hear(?:s|d|ing)?(?![a-z])", re.IGNORECASE)
 PEOPLE_HEAR = ("worth hearing", "compared and heard", "like hearing")
 
 BRITISH = re.compile(
-    r"[a-z]*(?:artefact|behaviour|cancelled|centre|colour|favour|grey|judgement|labelled|learnt|licence|modelled"
+    r"(?:artefact|behaviour|cancelled|centre|colour|favour|grey|judgement|labelled|learnt|licence|modelled"
     r"|modelling|neighbour|travelled|whilst|analys(?:e|ed|ing)\b|(?:equal|final|general|initial|local|maxim|minim|normal"
     r"|optim|organ|parallel|penal|quant|random|real|recogn|serial|special|standard|summar|synthes|util|visual)"
     r"is(?:e|es|ed|er|ers|ing|ation|ations)\b)",

@@ -15,12 +15,9 @@ PACKAGE = ROOT / "gruvlike"
 
 # Rooms whose words have not been gone through. The list only shrinks: a room that is clean has to leave it.
 NOT_YET = {
-    "__init__",
     "_backend",
-    "_checks",
     "_contracts",
     "_fast",
-    "_files",
     "_step",
     "audio",
     "callbacks",
@@ -35,8 +32,6 @@ NOT_YET = {
     "metrics",
     "models",
     "normalizers",
-    "plots",
-    "tune",
     "windows",
 }
 

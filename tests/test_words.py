@@ -19,7 +19,6 @@ NOT_YET = {
     "_contracts",
     "_fast",
     "_step",
-    "audio",
     "callbacks",
     "cli",
     "corpus",

@@ -26,7 +26,6 @@ NOT_YET = {
     "demo",
     "encoders",
     "generation",
-    "gruv2015",
     "heads",
     "metrics",
     "models",

@@ -27,7 +27,6 @@ NOT_YET = {
     "encoders",
     "generation",
     "heads",
-    "metrics",
     "models",
     "normalizers",
     "windows",

@@ -24,7 +24,7 @@ LONGEST_UNROLLED = 50  # steps: beyond, the graph takes minutes to compile
 
 
 def choices_for(network: Network) -> dict[str, dict[str, Any]]:
-    """What there is to choose from for a network, on the backend at hand."""
+    """Returns the ways to compile a network on this backend, by name."""
     cell = keras.layers.LSTMCell(1)
     missing = set() if hasattr(cell, "implementation") else {"implementation"}
     if network.steps > LONGEST_UNROLLED:

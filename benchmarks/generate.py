@@ -33,7 +33,7 @@ def make_generator(network: Network) -> tuple[gl.Generator, np.ndarray]:
 
 
 def stateful_twin(stack: keras.Model) -> keras.Model:
-    """What one would write by hand: the same stack, one frame at a time, keeping its states."""
+    """Returns the rival that people write by hand: the same stack with stateful layers, one frame at a time."""
 
     def keep(layer: Any) -> Any:
         config = layer.get_config()
@@ -124,7 +124,7 @@ class Terminal(io.StringIO):
 
 
 def bar_row(network: Network, seconds: float, rounds: int) -> Row:
-    """What the progress bar costs, in songs that take about `seconds`, long enough for it to show itself."""
+    """Measures the cost of the progress bar in songs that take about `seconds`, long enough for the bar to appear."""
     generator, seed = make_generator(network)
     generator.extend(seed, steps=100)  # compiles
     steps = max(1, round(100 * seconds / seconds_of(lambda: generator.extend(seed, steps=100))))

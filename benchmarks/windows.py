@@ -19,7 +19,7 @@ from windows_memory import sparse_corpus
 
 
 class Endless(keras.utils.PyDataset):
-    """The same batch again and again: what a pipeline that costs nothing would give."""
+    """The same batch again and again: the result of a pipeline without cost."""
 
     def __init__(self, batch: np.ndarray, length: int):
         super().__init__()
@@ -85,7 +85,7 @@ def consume(data: keras.utils.PyDataset, seconds: float) -> Callable[[], Any]:
 
 
 def forget(path: Path) -> None:
-    """Drops what the page cache holds of a file, where the system does."""
+    """Drops a file from the page cache, on systems that can."""
     with open(path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 

@@ -1,4 +1,4 @@
-"""`audio`: what is read is what the file says, in blocks or whole, or the file is refused with a reason."""
+"""`audio` reads the samples that a file holds, in blocks or whole, or refuses the file with a reason."""
 
 import os
 import subprocess
@@ -235,7 +235,7 @@ def test_find_needs_a_folder(tmp_path):
         audio.find(tmp_path / "a.wav")
 
 
-# What others made (names: folder/file): refused for these reasons, everything else is read.
+# Test files of other projects that are refused, and the reasons; all their other files are read.
 _REFUSED = {
     "corruptheadertestsrc.wav": "No 'data' chunk",
     "splitvideo00.ogg": "unimplemented",

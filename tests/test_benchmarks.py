@@ -1,4 +1,4 @@
-"""The benchmarks at tiny sizes: they run, and what stands in their tables is what was measured."""
+"""The benchmarks at tiny sizes: they run, and their tables hold the measured figures."""
 
 import logging
 import subprocess

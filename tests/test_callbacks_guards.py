@@ -71,7 +71,7 @@ def test_nan_in_the_second_epoch(corpus, tmp_path, caplog):
 
 @pytest.mark.parametrize("how", ["the first batch", "the first update"])
 def test_nan_from_the_first_step(corpus, tmp_path, how):
-    """The run folder keeps what training began with."""
+    """The run folder holds the weights from before training."""
     model = make_model(0.01 if how == "the first batch" else 1e38)
     before = model.get_weights()
     callbacks = run_callbacks(tmp_path, preview_every=0)

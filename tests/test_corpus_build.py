@@ -1,4 +1,4 @@
-"""`Corpus.build`: what goes in comes out, and nothing that goes wrong on the way costs more than it must."""
+"""`Corpus.build`: the corpus holds the music, and a fault on the way loses no finished work."""
 
 import errno
 import os

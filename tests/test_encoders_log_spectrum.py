@@ -1,4 +1,4 @@
-"""The log spectrum: what it promises instead of exact reconstruction."""
+"""The log spectrum: its promises in place of exact reconstruction."""
 
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def test_streamed_pieces_join(length, melody):
 
 @pytest.mark.parametrize("length", [1, 7])
 def test_pieces_join_without_a_jump(length):
-    """With half a frame of overlap, where holding the samples before a piece fixed, not its frames, is heard."""
+    """Half a frame of overlap: an error is audible if the samples before a piece are held fixed, not its frames."""
     encoder = gl.LogSpectrum(512, 256)
     frames = encoder.encode(gl.tune.compose(4, 8000, random_seed=1))
     pieces = list(encoder.decode_stream(frames[i : i + length] for i in range(0, len(frames), length)))

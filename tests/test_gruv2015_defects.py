@@ -175,7 +175,7 @@ def test_one_file_holds_rate_and_normalization(corpus, tmp_path):
 
 
 def test_constant_features_cannot_be_blown_up(corpus):
-    """The imaginary parts of DC and Nyquist: 2015 divided by 1e-8, and what a network said of them was meaningless."""
+    """The imaginary parts of DC and Nyquist: 2015 divided them by 1e-8, and their predictions were meaningless."""
     normalizer = gl.Standardizer().fit(corpus, gl.BlockDFT(32))
     said = np.full((1, 64), 1e6, "float32")
     np.testing.assert_array_equal(normalizer(said)[0, [32, 48]], 0)

@@ -79,7 +79,7 @@ def public_names(module):
 def describe(path, value):
     if inspect.isclass(value):
         yield f"{path}{signature(value)}"
-        # What it inherits is listed at the class that has it, unless that is a private one of ours.
+        # An inherited member is listed at its own class, unless that is a private class of ours.
         private = [kind for kind in value.__mro__ if kind.__module__.startswith("gruvlike._")]
         members = {name for kind in (value, *private) for name in vars(kind)}
         for name in sorted(members):

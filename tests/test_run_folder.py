@@ -1,4 +1,4 @@
-"""The run folder: what is in it, and what it refuses."""
+"""The run folder: its files, and the runs that it refuses."""
 
 import errno
 import json

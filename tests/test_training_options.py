@@ -12,7 +12,7 @@ from gruvlike.models import recurrent_stack
 pytestmark = pytest.mark.backends
 
 STEPS = 6
-# XLA compiles for seconds what runs for milliseconds: the tests of training and of states use it, the others need not.
+# XLA would compile for seconds a step that runs for milliseconds. Only the tests of training and of states use it.
 QUICK = {"jit_compile": False if keras.backend.backend() == "tensorflow" else "auto"}
 
 

@@ -157,7 +157,7 @@ def test_a_song_joins_its_seed(way, hop, melody):
         seed = melody[:size]
         sound = song(generator, way, seed, steps=12, include_seed=True)
         assert len(sound) == size + 12 * hop
-        kept = size - generator.encoder.lap  # behind it the seed's frames fade out
+        kept = size - generator.encoder.lap  # after it the frames of the seed fade out
         np.testing.assert_allclose(sound[:kept], seed[:kept], atol=1e-5)
         steps = np.abs(np.diff(sound))
         assert steps[kept - 8 :].max() < 1.5 * steps[: kept - 8].max()

@@ -221,4 +221,4 @@ def test_onednn_is_left_out_where_it_would_compute_what_nobody_reads(monkeypatch
         layer(frames)
     assert torch.backends.mkldnn.enabled
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    layer(frames)  # what torch traces goes the stock way
+    layer(frames)  # a layer that torch traces takes the stock way

@@ -110,7 +110,7 @@ def test_every_target_is_music(corpus):
 
 def test_music_takes_two_bytes_a_sample(corpus):
     samples = sum(map(len, corpus))
-    assert corpus.file.stat().st_size < 2 * samples + 20_000  # 2015: 32 bytes a sample, of memory too
+    assert corpus.file.stat().st_size < 2 * samples + 20_000  # 2015 took 32 bytes a sample, all of them in memory
     assert isinstance(corpus[0].pcm, np.memmap)
     (batch,) = corpus.windows(gl.BlockDFT(32), steps=10, batch_size=4)[0]
     assert batch.dtype == np.int16

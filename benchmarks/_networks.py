@@ -76,7 +76,7 @@ class Network(NamedTuple):
         return 3 * self.gflop_forward() - 2 * first * self.batch_size * self.steps / 1e9
 
     def gflop_forward(self) -> float:
-        """That part of them that a prediction takes."""
+        """Returns the operations (10^9) of the forward pass alone."""
         weights = sum(int(np.prod(shape)) for shape in _shapes(self) if len(shape) == 2)
         return 2 * weights * self.batch_size * self.steps / 1e9
 

@@ -20,7 +20,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "plain Keras, `unroll=True`": {"jit_compile": False, "unroll": True},
     "plain Keras, `implementation=1`": {"jit_compile": False, "implementation": 1},
 }
-LONGEST_UNROLLED = 50  # steps: beyond, the graph takes minutes to compile
+LONGEST_UNROLLED = 50  # the graph of more steps takes minutes to compile
 
 
 def choices_for(network: Network) -> dict[str, dict[str, Any]]:

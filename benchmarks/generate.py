@@ -116,7 +116,7 @@ def growth(stack: keras.Model, late: int, songs: int) -> tuple[float, float]:
 
 
 class Terminal(io.StringIO):
-    """A terminal that nobody looks at: a progress bar is drawn on it."""
+    """A stream that claims to be a terminal, so that a progress bar is drawn on it."""
 
     def isatty(self) -> bool:
         """Yes."""
@@ -201,7 +201,7 @@ def measure_one(
 
 
 def in_the_cache(size: int) -> str:
-    """Says it where `size` bytes of weights fit the cache: reading memory is no limit there."""
+    """Returns a remark if `size` bytes of weights fit in the cache, because then reading memory is no limit."""
     if size > cache_bytes():
         return f"The weights, {size / 1e6:.3g} MB, do not fit the cache of {cache_bytes() / 1e6:.3g} MB."
     return (

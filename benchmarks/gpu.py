@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a bare checkout: gruvlike is not installed
 
-if not importlib.util.find_spec("tensorflow"):  # which Keras would import where nobody has named another
+if not importlib.util.find_spec("tensorflow"):  # the default of Keras
     os.environ.setdefault("KERAS_BACKEND", "jax" if importlib.util.find_spec("jax") else "torch")
 
 import keras
@@ -31,11 +31,11 @@ from generate import CLIPS, SEED_STEPS, make_generator, stateful_twin, twin_step
 import gruvlike as gl
 
 logger = logging.getLogger(__name__)
-SECONDS = 400.0  # after which no further network is begun
+SECONDS = 400.0  # no further network is started after this time
 
 
 def fit_for_cudnn(stack: keras.Model) -> keras.Model:
-    """Returns `stack`, without cuDNN where that would fail: on JAX it takes float32 alone.
+    """Returns `stack`, without cuDNN if that would fail: on JAX cuDNN takes float32 only.
 
     Keras asks for it all the same, and the error comes when the step is lowered: "Unknown output type bfloat16".
     """
@@ -212,7 +212,7 @@ def measure(
                     continue
                 try:
                     found = job()
-                except Exception as error:  # whatever one fails of (memory, a missing kernel), the others are measured
+                except Exception as error:  # after any failure (memory, a missing kernel) the others are still measured
                     logger.exception(name)
                     missing.append(f"{name}: {type(error).__name__}: {str(error).strip().split(chr(10))[0]}")
                     continue

@@ -32,7 +32,7 @@ def middle(samples: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def with_ticks(samples: np.ndarray, hop: int, strength: float) -> np.ndarray:
-    """Another constant in each block, normally distributed, `strength` times the level."""
+    """Returns ticks: a random constant in each block, normally distributed, of `strength` times the level."""
     offsets = np.random.default_rng(0).normal(size=len(samples) // hop + 1)
     return samples + strength * level(samples) * np.repeat(offsets, hop)[: len(samples)].astype("float32")
 

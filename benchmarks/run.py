@@ -1,4 +1,4 @@
-"""All benchmarks, or some: each writes its own block of docs/benchmarks.md, so that it can be stopped and gone on with.
+"""All benchmarks, or some: each writes its own block of docs/benchmarks.md, so that it can be stopped and continued.
 
     python benchmarks/run.py [start prepare windows train parts choices generate gpu]
 
@@ -56,7 +56,7 @@ def chosen_backends(chosen: str) -> list[str]:
     """Returns the backends that BACKENDS names.
 
     Raises:
-        ValueError: if it names one that there is not, or that is not installed.
+        ValueError: If one of them is unknown or not installed.
     """
     backends = list(BACKENDS) if chosen == "all" else chosen.split(",")
     if unknown := [name for name in backends if name not in BACKENDS]:

@@ -105,7 +105,7 @@ def predicted_sound(model: gl.AudioModel, music: np.ndarray, history: int | None
 
 
 def measure(songs: np.ndarray, seeds: list[np.ndarray], reference: np.ndarray) -> dict[str, float]:
-    """Mean measures of several songs: ticks at the seams, whether they froze, energy, distance from the music."""
+    """Returns mean measures of several songs: ticks at the seams, repetition, energy, distance from the music."""
     metrics = gl.metrics
     rows = [
         {

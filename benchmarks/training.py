@@ -348,7 +348,7 @@ def _cores(runs: list[dict]) -> str:
 
 @contextmanager
 def _anew(file: Path) -> Iterator[Path]:
-    """Holds the run folder that goes with `file`, empty: its clock cannot go on where it was interrupted."""
+    """Holds the run folder that belongs to `file`, and empties it: the clock of an interrupted run cannot continue."""
     run = file.with_suffix("")
     rule = f"A run is trained by one process at a time. Received: {str(run)!r}, which is being trained. Use --only."
     with _files.locked(file.with_suffix(".lock"), rule):

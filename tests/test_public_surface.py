@@ -52,12 +52,13 @@ WITHOUT_YET = {
         "AudioModel.compile",
         "AudioModel.evaluate",
         "AudioModel.fit",
+        "AudioModel.frame_losses",
         "AudioModel.save",
         "Description",
         "FreeRun",
         "Width",
     },
-    "generation": {"Generator.extend", "Generator.stream"},
+    "generation": {"Memory", "Memory.repeat"},
     "callbacks": {"corpus_warnings"},
 }
 

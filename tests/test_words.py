@@ -40,7 +40,7 @@ BEGINS_WELL = re.compile(r"[A-Z0-9`\"'(\[+-]")
 
 # People hear. A network reads frames, a stream has given samples, a tick is audible. These are words about people:
 HEAR = re.compile(r"(?<![a-z])hear(?:s|d|ing)?(?![a-z])", re.IGNORECASE)
-PEOPLE_HEAR = ("worth hearing", "compared and heard", "like hearing")
+PEOPLE_HEAR = ("like hearing",)
 
 BRITISH = re.compile(
     r"(?:artefact|behaviour|cancelled|centre|colour|favour|grey|judgement|labelled|learnt|licence|modelled"

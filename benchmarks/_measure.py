@@ -1,4 +1,4 @@
-"""Measuring: runs in turn, what the machine could do at most, and rows of a table with both ratios."""
+"""Measurements: alternating runs, limits of the machine, and table rows with the ratios to rival and limit."""
 
 import gc
 import logging
@@ -21,7 +21,7 @@ PAGE = "benchmarks.md"
 
 
 class Row(NamedTuple):
-    """One comparison. `limit`: what the machine allows; None where there is no rival, or no such limit."""
+    """One comparison. `limit` is the best value that the machine allows; rival and limit are None if there is none."""
 
     what: str
     ours: float
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
     @property
     def of_the_limit(self) -> float | None:
-        """Which part of what the machine allows is reached: 1 is all."""
+        """Ours as a share of the limit: 1 reaches it."""
         return self._better(self.limit)
 
     def _better(self, other: float | None) -> float | None:
@@ -60,9 +60,9 @@ def publish(name: str, rows: list[Row], notes: str = "") -> None:
 
 
 def in_turn(actions: dict[str, Callable[[], Any]], rounds: int = 3) -> dict[str, float]:
-    """Returns the median seconds of each action, run A B A B, so that the machine's moods fall on all alike.
+    """Returns the median seconds of each action. Runs alternate (A B A B).
 
-    What has to be warmed up (compilation, caches) must have been.
+    So changes in the speed of the machine affect all alike. Compilation and caches must have been warmed up.
     """
     times: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""The networks that are measured, what they cost, and sound to feed them with."""
+"""The networks of the benchmarks, the cost of their steps, and sound for them."""
 
 import functools
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ class Network(NamedTuple):
         return gl.Standardizer(mean=frames.mean((0, 1)), std=frames.std((0, 1)))
 
     def frames(self) -> np.ndarray:
-        """The normalized frames of `pcm()`, (B, T + 1, F): what a model makes of it itself."""
+        """Returns the normalized frames of `pcm()`, (B, T + 1, F), as a model computes them itself."""
         return self.make_normalizer()(self._encoded())
 
     def _encoded(self) -> np.ndarray:
@@ -67,16 +67,16 @@ class Network(NamedTuple):
         return self.batch_size * self.steps * self.make_encoder().hop / self.sample_rate
 
     def gflop(self) -> float:
-        """10^9 operations of the matrix products of a training step.
+        """Returns the operations (10^9) of the matrix products of a training step.
 
-        Two a weight and frame forward, two for the gradient of the weight, two for that of the input; what reads the
-        frames themselves needs none of the last.
+        Each weight takes two per frame for the forward pass, two for its own gradient and two for the gradient of its
+        input. The first layer needs no gradient of its input.
         """
         first = int(np.prod(next(shape for shape in _shapes(self) if len(shape) == 2)))
         return 3 * self.gflop_forward() - 2 * first * self.batch_size * self.steps / 1e9
 
     def gflop_forward(self) -> float:
-        """That part of them that a prediction takes."""
+        """Returns the operations (10^9) of the forward pass alone."""
         weights = sum(int(np.prod(shape)) for shape in _shapes(self) if len(shape) == 2)
         return 2 * weights * self.batch_size * self.steps / 1e9
 

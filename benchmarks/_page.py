@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: figures go into marked blocks of the pages in docs/, with their machine."""
+"""Functions of all scripts here: they write figures, with their machine, into marked blocks of the pages in docs/."""
 
 import datetime
 import importlib.metadata

@@ -18,7 +18,7 @@ class Torch:
 
     def step(self) -> None:
         """Trains once."""
-        with contextlib.suppress(BrokenPipeError):  # what follows says it better
+        with contextlib.suppress(BrokenPipeError):  # the error below explains more
             self.process.stdin.write("step\n")
             self.process.stdin.flush()
         if not self.process.stdout.readline():

@@ -20,11 +20,11 @@ CHOICES: dict[str, dict[str, Any]] = {
     "plain Keras, `unroll=True`": {"jit_compile": False, "unroll": True},
     "plain Keras, `implementation=1`": {"jit_compile": False, "implementation": 1},
 }
-LONGEST_UNROLLED = 50  # steps: beyond, the graph takes minutes to compile
+LONGEST_UNROLLED = 50  # the graph of more steps takes minutes to compile
 
 
 def choices_for(network: Network) -> dict[str, dict[str, Any]]:
-    """What there is to choose from for a network, on the backend at hand."""
+    """Returns the ways to compile a network on this backend, by name."""
     cell = keras.layers.LSTMCell(1)
     missing = set() if hasattr(cell, "implementation") else {"implementation"}
     if network.steps > LONGEST_UNROLLED:

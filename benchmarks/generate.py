@@ -33,7 +33,7 @@ def make_generator(network: Network) -> tuple[gl.Generator, np.ndarray]:
 
 
 def stateful_twin(stack: keras.Model) -> keras.Model:
-    """What one would write by hand: the same stack, one frame at a time, keeping its states."""
+    """Returns the rival that people write by hand: the same stack with stateful layers, one frame at a time."""
 
     def keep(layer: Any) -> Any:
         config = layer.get_config()
@@ -116,7 +116,7 @@ def growth(stack: keras.Model, late: int, songs: int) -> tuple[float, float]:
 
 
 class Terminal(io.StringIO):
-    """A terminal that nobody looks at: a progress bar is drawn on it."""
+    """A stream that claims to be a terminal, so that a progress bar is drawn on it."""
 
     def isatty(self) -> bool:
         """Yes."""
@@ -124,7 +124,7 @@ class Terminal(io.StringIO):
 
 
 def bar_row(network: Network, seconds: float, rounds: int) -> Row:
-    """What the progress bar costs, in songs that take about `seconds`, long enough for it to show itself."""
+    """Measures the cost of the progress bar in songs that take about `seconds`, long enough for the bar to appear."""
     generator, seed = make_generator(network)
     generator.extend(seed, steps=100)  # compiles
     steps = max(1, round(100 * seconds / seconds_of(lambda: generator.extend(seed, steps=100))))
@@ -201,7 +201,7 @@ def measure_one(
 
 
 def in_the_cache(size: int) -> str:
-    """Says it where `size` bytes of weights fit the cache: reading memory is no limit there."""
+    """Returns a remark if `size` bytes of weights fit in the cache, because then reading memory is no limit."""
     if size > cache_bytes():
         return f"The weights, {size / 1e6:.3g} MB, do not fit the cache of {cache_bytes() / 1e6:.3g} MB."
     return (

@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a bare checkout: gruvlike is not installed
 
-if not importlib.util.find_spec("tensorflow"):  # which Keras would import where nobody has named another
+if not importlib.util.find_spec("tensorflow"):  # the default of Keras
     os.environ.setdefault("KERAS_BACKEND", "jax" if importlib.util.find_spec("jax") else "torch")
 
 import keras
@@ -31,11 +31,11 @@ from generate import CLIPS, SEED_STEPS, make_generator, stateful_twin, twin_step
 import gruvlike as gl
 
 logger = logging.getLogger(__name__)
-SECONDS = 400.0  # after which no further network is begun
+SECONDS = 400.0  # no further network is started after this time
 
 
 def fit_for_cudnn(stack: keras.Model) -> keras.Model:
-    """Returns `stack`, without cuDNN where that would fail: on JAX it takes float32 alone.
+    """Returns `stack`, without cuDNN if that would fail: on JAX cuDNN takes float32 only.
 
     Keras asks for it all the same, and the error comes when the step is lowered: "Unknown output type bfloat16".
     """
@@ -47,10 +47,10 @@ def fit_for_cudnn(stack: keras.Model) -> keras.Model:
 
 
 def evidence_of_cudnn(network: Network) -> str:
-    """What shows that the recurrent layers of a stack run in cuDNN, under the dtype policy that is set.
+    """Returns the evidence that the recurrent layers of a stack run in cuDNN under the current dtype policy.
 
     Raises:
-        RuntimeError: if nothing does.
+        RuntimeError: If there is no evidence.
     """
     stack = fit_for_cudnn(network.make_stack())
     if any(getattr(layer, "use_cudnn", "auto") is False for layer in stack.layers):
@@ -115,7 +115,7 @@ def fitting(model: keras.Model, batch: tuple[np.ndarray, ...], steps: int) -> Ca
 def training(network: Network, steps: int, rounds: int) -> dict[str, float]:
     """Seconds a training step: ours on PCM, and plain Keras on ready spectra, both from the host.
 
-    It is what `steps` steps take longer than a fifth of them: what the start of `fit` costs falls out.
+    A run of a fifth of `steps` is subtracted from a run of `steps`, so that the start of `fit` does not count.
     """
     model, stack = network.make_model(), fit_for_cudnn(network.make_stack())
     fit_for_cudnn(model.stack)
@@ -162,7 +162,7 @@ def copy_rate(size: int) -> float:
 def jobs(
     networks: tuple[Network, ...], policy: str, sizes: dict[str, int]
 ) -> Iterator[tuple[str, Callable[[], Row | str]]]:
-    """Yields what is to be found out under a dtype policy, by name, one network after the other."""
+    """Yields the measurements under a dtype policy by name, one network after the other."""
     peak = matrix_peak(sizes["matrix"], keras.dtype_policies.get(policy).compute_dtype, repeats=20) / 1e3
     rate = copy_rate(sizes["bytes"])
     for network in networks:
@@ -199,7 +199,7 @@ def measure(
     sizes: dict[str, int] | None = None,
     seconds: float = SECONDS,
 ) -> tuple[list[Row], list[str], list[str]]:
-    """Measures all networks under all policies; returns rows, remarks, and what could not be found out."""
+    """Measures all networks under all policies; returns rows, remarks, and failed measurements."""
     sizes = sizes or {"matrix": 8192, "bytes": 2**30, "steps": 100, "rounds": 3}
     start, rows, remarks, missing = time.monotonic(), [], [], []
     before = keras.config.dtype_policy()
@@ -212,7 +212,7 @@ def measure(
                     continue
                 try:
                     found = job()
-                except Exception as error:  # whatever one fails of (memory, a missing kernel), the others are measured
+                except Exception as error:  # after any failure (memory, a missing kernel) the others are still measured
                     logger.exception(name)
                     missing.append(f"{name}: {type(error).__name__}: {str(error).strip().split(chr(10))[0]}")
                     continue

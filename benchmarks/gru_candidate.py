@@ -193,7 +193,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Runs what is missing, then writes table and curves."""
+    """Runs the missing trainings, then writes table and curves."""
     args = arguments()
     names = ("updates", "every", "batch_size", "hidden", "block_size", "steps", "sample_rate")
     settings = {name: getattr(args, name) for name in names}

@@ -1,8 +1,8 @@
-"""What the measures of `gruvlike.metrics` read on sounds whose faults are known.
+"""The values of `gruvlike.metrics` for sounds whose faults are known.
 
     python benchmarks/metrics_controls.py MUSIC_FOLDER
 
-Half of the tracks is the reference. The sounds are thirty seconds long: music of the other half, as it is and with one
+Half of the tracks are the reference. The sounds are thirty seconds long: music of the other half, as it is and with one
 fault each, and noise, a sine and silence of its level. The tables are printed and go into docs/metrics.md.
 """
 
@@ -32,7 +32,7 @@ def middle(samples: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def with_ticks(samples: np.ndarray, hop: int, strength: float) -> np.ndarray:
-    """Another constant in each block, normally distributed, `strength` times the level."""
+    """Returns ticks: a random constant in each block, normally distributed, of `strength` times the level."""
     offsets = np.random.default_rng(0).normal(size=len(samples) // hop + 1)
     return samples + strength * level(samples) * np.repeat(offsets, hop)[: len(samples)].astype("float32")
 
@@ -43,7 +43,7 @@ def level(samples: np.ndarray) -> float:
 
 
 def controls(music: np.ndarray, copied: np.ndarray) -> dict[str, np.ndarray]:
-    """Sounds by what is wrong with them."""
+    """Returns sounds by the name of their fault."""
     t = np.arange(len(music)) / RATE
     bar = music[: 2 * RATE + 345]
     return {

@@ -1,4 +1,4 @@
-"""Parts: what a training step on a CPU spends its time on, with TensorFlow.
+"""The times of the parts of a training step on a CPU, with TensorFlow.
 
 KERAS_BACKEND=tensorflow python benchmarks/parts.py
 """
@@ -17,7 +17,7 @@ PAGE = "benchmarks.md"
 
 
 def actions_of(network: Network) -> dict[str, Callable[[], Any]]:
-    """Each part of a step on its own, as a compiled function; a part includes what it needs of those before."""
+    """Returns each part of a step as a compiled function; it also computes the earlier parts that it needs."""
     import tensorflow as tf
 
     model = network.make_model()
@@ -34,7 +34,7 @@ def actions_of(network: Network) -> dict[str, Callable[[], Any]]:
             value = loss()
         return tape.gradient(value, weights)
 
-    # What a function returns is kept from being optimized away, and small: a copy of it costs nothing.
+    # A function returns one number of its result: so the result is not optimized away, and copying it costs nothing.
     encode = tf.function(lambda: tf.reduce_max(model.normalizer(model.encoder.encode(pcm, padded=False))[:, :, :1]))
     forward = tf.function(loss)
     backward = tf.function(lambda: [gradient[:1] for gradient in gradients()])
@@ -59,8 +59,8 @@ def measure(
         for action in actions.values():
             action()  # compiles
         taken = in_turn(actions, rounds)
-        taken["backward"] -= taken["forward"]  # it was measured with it
-        # A third of the products is on the way forward; what reads the frames takes no part in the last third.
+        taken["backward"] -= taken["forward"]  # the measured backward pass includes the forward pass
+        # A third of the products belongs to the forward pass. The first layer has no gradient of its input.
         forward, whole = network.gflop_forward(), network.gflop()
         rates = forward / taken["forward"], (whole - forward) / max(taken["backward"], 1e-9), matrix_peak(peak_size)
         times = [f"{1e3 * taken[name]:.3g}" for name in ("encode", "forward", "backward", "update", "step")]

@@ -110,7 +110,7 @@ def run_way(way: str, folder: Path, cores: int) -> dict[str, float]:
 
 
 def _import(way: str, folder: Path) -> None:
-    """Imports and compiles what the way needs: that is not part of what it takes."""
+    """Imports and compiles the code for the way, so that it is not part of the measured time."""
     for module in ("soundfile", "soxr", *(["gruvlike.corpus"] if way == "ours" else [])):
         importlib.import_module(module)
     if way in ("librosa", "2015"):
@@ -174,7 +174,7 @@ def _growth(times: int, hours: float, taken: Taken) -> list[Row]:
 
 
 def main() -> None:
-    """Measures and writes; or, with `--way`, runs one way and prints what it took."""
+    """Measures and writes; or, with `--way`, runs one way and prints its time and memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--way", choices=WAYS)
     parser.add_argument("--folder", type=Path)

@@ -1,4 +1,4 @@
-"""All benchmarks, or some: each writes its own block of docs/benchmarks.md, so that it can be stopped and gone on with.
+"""All benchmarks, or some: each writes its own block of docs/benchmarks.md, so that it can be stopped and continued.
 
     python benchmarks/run.py [start prepare windows train parts choices generate gpu]
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def how_to_get(backend: str) -> str:
-    """What to do where a backend is missing."""
+    """Returns the advice for a missing backend."""
     return (
         f"`make bench BACKENDS=all` installs it; or name a Python that has it, {backend.upper()}_PYTHON=path/to/python."
     )
@@ -47,7 +47,7 @@ def _has(python: str, backend: str) -> bool:
 
 
 def plan(rows: list[str], backends: list[str]) -> list[tuple[str, str]]:
-    """Returns (row, backend) in the order of `ROWS`; what does not depend on the backend runs on the first alone."""
+    """Returns (row, backend) in the order of `ROWS`. Rows that need no backend run on the first one only."""
     chosen = [row for row in ROWS if row in (rows or ROWS)]
     return [(row, backend) for row in chosen for backend in (backends if row in ON_EACH_BACKEND else backends[:1])]
 
@@ -56,7 +56,7 @@ def chosen_backends(chosen: str) -> list[str]:
     """Returns the backends that BACKENDS names.
 
     Raises:
-        ValueError: if it names one that there is not, or that is not installed.
+        ValueError: If one of them is unknown or not installed.
     """
     backends = list(BACKENDS) if chosen == "all" else chosen.split(",")
     if unknown := [name for name in backends if name not in BACKENDS]:
@@ -80,7 +80,7 @@ def run(row: str, backend: str) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs what was asked for; returns the exit code."""
+    """Runs the chosen rows; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", choices=[*ROWS, []], metavar="row", help="which; default: all")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""The main job on real music, measured: corpus, training, a song; what importing costs. Writes docs/measured.md.
+"""The main job on real music, measured: corpus, training, a song; and the time of an import. Writes docs/measured.md.
 
     python benchmarks/spine.py MUSIC_FOLDER
 
@@ -27,7 +27,7 @@ SAMPLE_RATE = 16_000
 
 
 def build(music: str, folder: Path) -> tuple[gl.Corpus, list[tuple[str, str]]]:
-    """Builds the corpus; returns it, and rows of what it took. Run first: later peaks of memory would hide its own."""
+    """Builds the corpus; returns it, and rows of time and memory. Run it first: later peaks of memory are higher."""
     start = time.perf_counter()
     corpus = gl.Corpus.build(music, folder / "music.h5", sample_rate=SAMPLE_RATE)
     took = time.perf_counter() - start
@@ -42,7 +42,7 @@ def build(music: str, folder: Path) -> tuple[gl.Corpus, list[tuple[str, str]]]:
 
 
 def train(corpus: gl.Corpus, folder: Path, minutes: float) -> tuple[gl.AudioModel, gl.Corpus, list[tuple[str, str]]]:
-    """Trains for `minutes`; returns the model, what was held out, and rows of losses."""
+    """Trains for `minutes`; returns the model, the validation music, and rows of losses."""
     import keras
 
     from gruvlike.callbacks import TimeLimit
@@ -85,7 +85,7 @@ def train(corpus: gl.Corpus, folder: Path, minutes: float) -> tuple[gl.AudioMode
 
 
 def generate(validation: gl.Corpus, folder: Path) -> list[tuple[str, str]]:
-    """Continues a held-out seed of 10 s by 30 s, from the saved file; returns rows of what came out."""
+    """Continues a held-out seed of 10 s by 30 s, from the saved file; returns rows about the song."""
     generator = gl.Generator(gl.load(folder / "run.keras"))
     seed = validation.excerpt(seconds=10, random_seed=0)
     times = []
@@ -108,7 +108,7 @@ def generate(validation: gl.Corpus, folder: Path) -> list[tuple[str, str]]:
 
 
 def start_up() -> list[tuple[str, str]]:
-    """What `import gruvlike` and `gruvlike --help` take, as whole processes; medians of five."""
+    """Returns rows for `import gruvlike` and `gruvlike --help`, whole processes, medians of five."""
 
     def median(*command: str) -> float:
         times = []

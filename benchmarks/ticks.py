@@ -22,7 +22,7 @@ from gruvlike._files import replacing
 from gruvlike.callbacks import TimeLimit
 
 SAMPLE_RATE = 16_000
-HOP = 512  # of all encoders, so that all hear equally often: 32 ms
+HOP = 512  # 32 ms, the same for all encoders, so that all have as many frames a second
 STEPS, BATCH_SIZE, UNITS = 80, 32, (400, 400)
 SEEDS = 4
 ENCODERS = {
@@ -38,7 +38,7 @@ log = logging.getLogger("ticks")
 
 
 def train(name: str, corpus: gl.Corpus, folder: Path, minutes: float) -> dict[str, Any]:
-    """Trains one model, saves it, and returns what is known of it without listening."""
+    """Trains one model, saves it, and returns the figures that need no song."""
     keras.utils.set_random_seed(0)
     training, validation = corpus.split(validation=0.1)
     encoder = ENCODERS[name]()
@@ -72,7 +72,7 @@ def step_ms(model: gl.AudioModel, corpus: gl.Corpus, steps: int = 8) -> float:
 
 
 def listen(name: str, corpus: gl.Corpus, folder: Path, seconds: float) -> dict[str, float]:
-    """What is heard: of next frames predicted from real music, and of songs that continue held-out seeds."""
+    """Returns measures of next frames predicted from real music, and of songs that continue held-out seeds."""
     model = gl.load(folder / f"{name}.keras")
     seeds, reference = held_out_sound(corpus)
     songs = gl.Generator(model).extend(seeds, seconds=seconds)
@@ -105,7 +105,7 @@ def predicted_sound(model: gl.AudioModel, music: np.ndarray, history: int | None
 
 
 def measure(songs: np.ndarray, seeds: list[np.ndarray], reference: np.ndarray) -> dict[str, float]:
-    """Mean measures of several songs: ticks at the seams, whether they froze, energy, distance from the music."""
+    """Returns mean measures of several songs: ticks at the seams, repetition, energy, distance from the music."""
     metrics = gl.metrics
     rows = [
         {
@@ -152,7 +152,7 @@ def draw(name: str, corpus: gl.Corpus, folder: Path) -> None:
 
 
 def restarted(generator: gl.Generator, seeds: list[np.ndarray], seconds: float) -> np.ndarray:
-    """Songs made of windows laid end to end, each from zero states and one block: what the other student cured."""
+    """Returns songs of joined windows, each from zero states and one block, as before the other student's remedy."""
     songs = [np.stack(seeds)[:, -HOP:]]
     while sum(song.shape[1] for song in songs[1:]) < seconds * SAMPLE_RATE:
         songs.append(generator.extend(list(songs[-1][:, -HOP:]), steps=STEPS))
@@ -217,7 +217,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Trains what is missing, measures, and writes the page."""
+    """Trains the missing models, measures, and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("music")
     parser.add_argument("--minutes", type=float, default=4, help="training time of each encoder")

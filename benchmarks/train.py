@@ -79,7 +79,7 @@ def measure_one(network: Network, steps: int, rounds: int, torch_python: str | N
 
 
 def arithmetic(whole: Network, half: Network) -> str:
-    """What the counted work of two networks allows: how many times a step of `whole` can cost that of `half`."""
+    """Says how many times a step of `whole` can cost a step of `half`, from the counted operations of both."""
     operations, parameters = whole.gflop() / half.gflop(), whole.parameters() / half.parameters()
     return (
         f"- What the half spectrum can gain: {whole.gflop():.3g} operations a step (10^9, matrix products) against "
@@ -125,7 +125,7 @@ def rows_of(network: Network, taken: dict[str, float], peak: float) -> list[Row]
 
 
 def about_torch(python: str | None) -> str:
-    """What PyTorch does, or why there is none."""
+    """Says how the rival in PyTorch computes, or why there is none."""
     if python is None:
         return f"The rows against PyTorch are left out: torch is not installed. {how_to_get('torch')}"
     return (

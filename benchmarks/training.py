@@ -1,12 +1,12 @@
-"""Training one can trust, measured: kills, overhead, learning curves, what lowers the free-running loss.
+"""Training one can trust, measured: kills, overhead, learning curves, options against the free-running loss.
 
     python benchmarks/training.py kills
     python benchmarks/training.py overhead
     python benchmarks/training.py curve MUSIC_FOLDER
     python benchmarks/training.py options MUSIC_FOLDER
 
-Each writes its part of docs/training.md. Started again with the same --out, `curve` and `options` skip what is finished
-and begin anew what was interrupted: the clock of a run cannot go on. `options` can be shared out, a core to a process:
+Each writes its part of docs/training.md. Started again with the same --out, `curve` and `options` skip finished runs
+and restart an interrupted run, because its clock cannot continue. `options` can be divided, one process for each core:
 
     taskset -c 0 python benchmarks/training.py options MUSIC --only none "input noise 0.1" &
     taskset -c 1 python benchmarks/training.py options MUSIC --only "scheduled sampling 0.25" "rollout of 5 frames"
@@ -134,7 +134,7 @@ def _place(run: Path) -> str:
 
 
 def _end(run: Path) -> dict:
-    """What two runs must end with alike."""
+    """Returns the end state that two runs must have in common."""
     return {
         "checksum": _about(run)["checksum"],
         "best": _weights(run / "best.keras"),
@@ -348,7 +348,7 @@ def _cores(runs: list[dict]) -> str:
 
 @contextmanager
 def _anew(file: Path) -> Iterator[Path]:
-    """Holds the run folder that goes with `file`, empty: its clock cannot go on where it was interrupted."""
+    """Holds the run folder that belongs to `file`, and empties it: the clock of an interrupted run cannot continue."""
     run = file.with_suffix("")
     rule = f"A run is trained by one process at a time. Received: {str(run)!r}, which is being trained. Use --only."
     with _files.locked(file.with_suffix(".lock"), rule):

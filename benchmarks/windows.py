@@ -19,7 +19,7 @@ from windows_memory import sparse_corpus
 
 
 class Endless(keras.utils.PyDataset):
-    """The same batch again and again: what a pipeline that costs nothing would give."""
+    """The same batch again and again: the result of a pipeline without cost."""
 
     def __init__(self, batch: np.ndarray, length: int):
         super().__init__()
@@ -49,7 +49,7 @@ class Fresh(keras.utils.PyDataset):
         return self.windows[(self.first + index) % len(self.windows)]
 
     def on_epoch_end(self) -> None:
-        """Goes on (called by Keras, once also before the first epoch)."""
+        """Moves to the next windows. Keras calls it after each epoch, and once before the first."""
         self.first += 0 if self.again else self.length
 
 
@@ -66,7 +66,7 @@ class Consumer(keras.Model):
 
 
 class Busy(keras.callbacks.Callback):
-    """Takes its time with each batch, but not the processor's: as a GPU would."""
+    """Waits at each batch without using the processor, as with a GPU."""
 
     def __init__(self, seconds: float):
         super().__init__()
@@ -85,7 +85,7 @@ def consume(data: keras.utils.PyDataset, seconds: float) -> Callable[[], Any]:
 
 
 def forget(path: Path) -> None:
-    """Drops what the page cache holds of a file, where the system does."""
+    """Drops a file from the page cache, on systems that can."""
     with open(path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -95,7 +95,7 @@ def reading(windows: Any, path: Path, batches: int, rounds: int) -> dict[str, fl
     order, batch = iter_fresh(len(windows), batches), windows[0][0]
     at_hand: list[int] = []
 
-    # One by one, as in training: all of them together would need new pages of memory each time.
+    # Batches are read one by one, as in training. All together would need new pages of memory each time.
     def read() -> None:
         for index in at_hand:
             windows[index]
@@ -127,7 +127,7 @@ def consuming(windows: Any, path: Path, batches: int, rounds: int, seconds: floa
 
 
 def iter_fresh(total: int, batches: int) -> Iterator[list[int]]:
-    """Yields `batches` indices below `total`, spread over all, others each time as long as there are others."""
+    """Yields `batches` indices below `total`, spread over the range, different ones each time while there are any."""
     step = max(1, total // batches)
     first = 0
     while True:

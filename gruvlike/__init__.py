@@ -5,7 +5,7 @@ Sound goes through a short chain of parts that meet through arguments:
     files -> corpus -> windows -> encoder -> normalizer -> recurrent stack -> generator -> sound
 
 ==============  ============================================================
-module          what it is for
+module          purpose
 ==============  ============================================================
 `audio`         files <-> mono float32 samples
 `corpus`        the PCM of many tracks in one HDF5 file

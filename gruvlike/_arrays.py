@@ -1,4 +1,4 @@
-"""Layers that serve numpy arrays and tensors alike, and numpy in the shape of `keras.ops`."""
+"""Layers that take numpy arrays as well as tensors, and numpy with the functions of `keras.ops`."""
 
 import inspect
 from types import ModuleType
@@ -11,15 +11,15 @@ from gruvlike._contracts import ArrayFunctions, Tensor
 
 
 def on_host(x: Any) -> bool:
-    """Returns whether `x` is a numpy array, or something to make one of, rather than a tensor of the backend."""
+    """Returns whether `x` is a numpy array, or can become one (a list, a number): it is no tensor of the backend."""
     return not (keras.ops.is_tensor(x) or isinstance(x, keras.KerasTensor | keras.Variable))
 
 
 class PlainLayer(keras.layers.Layer):
-    """A layer that computes in float32 whatever the dtype policy; each argument is an attribute of the same name."""
+    """A layer that computes in float32 under any dtype policy; each argument is an attribute of the same name."""
 
     def __init__(self, **kwargs: Any):
-        # Half precision is audible: 16 bits of sound do not fit into the 8 to 11 bits of its mantissa.
+        # Half precision is audible: its mantissa has 8 to 11 bits, 16-bit sound needs 16.
         super().__init__(dtype="float32", **kwargs)
 
     def get_config(self) -> dict[str, Any]:
@@ -30,10 +30,10 @@ class PlainLayer(keras.layers.Layer):
 
 
 class TwoWayLayer(PlainLayer):
-    """A layer that goes both ways (`reverse=True`): numpy in gives numpy out, a tensor a tensor."""
+    """A layer with an inverse (`reverse=True`). Numpy arrays give numpy arrays, tensors give tensors."""
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """Calls the layer on the host for numpy arrays, as Keras does for tensors."""
+        """Calls `call` directly for numpy arrays, so that they stay on the host; tensors take the way of Keras."""
         if on_host(inputs):
             return self.call(inputs, *args, **kwargs)
         return super().__call__(inputs, *args, **kwargs)
@@ -48,7 +48,7 @@ def finite(name: str, array: np.ndarray) -> np.ndarray:
 
 
 class _Host:
-    """Numpy, with the Fourier transforms of `keras.ops` (pairs of real and imaginary parts) by scipy in float32."""
+    """Numpy, and the Fourier transforms of `keras.ops` (on pairs of real and imaginary part), in float32 by scipy."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
@@ -72,7 +72,7 @@ HOST = _Host()
 
 
 def scipy_fft() -> ModuleType:
-    """Returns `scipy.fft`, or where there is no scipy that of numpy, slower but in float32 as well."""
+    """Returns `scipy.fft`; without scipy, `numpy.fft`, which is slower but also keeps float32."""
     try:
         import scipy.fft
     except ImportError:
@@ -87,7 +87,7 @@ def _complex(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 
 
 def count_frames(size: Any, frame_size: int, hop: int, padded: bool) -> Any:
-    """Returns how many frames `size` samples give: with silence around them, or only those that lie wholly inside."""
+    """Returns the number of frames of `size` samples: with silence around them if `padded`, else all inside."""
     overlap = frame_size - hop
     if padded:
         return -(-(size + overlap) // hop)
@@ -97,10 +97,14 @@ def count_frames(size: Any, frame_size: int, hop: int, padded: bool) -> Any:
 
 
 def cut(samples: Tensor, frame_size: int, hop: int, padded: bool, xp: ArrayFunctions) -> Tensor:
-    """Cuts (B, S) into (B, T, frame_size) by joining shifted blocks of one hop: no gather, fast when compiled."""
+    """Cuts samples (B, S) into overlapping frames (B, T, frame_size).
+
+    The samples are cut into blocks of one hop; a frame is the concatenation of consecutive blocks. Compiled, this is
+    faster than a gather.
+    """
     batch, size = xp.shape(samples)
     steps = count_frames(size, frame_size, hop, padded)
-    parts = -(-frame_size // hop)  # hops that touch a frame, the last of them perhaps in part
+    parts = -(-frame_size // hop)  # hops that a frame covers, the last one perhaps in part
     excess = parts * hop - frame_size
     if padded:
         samples = xp.pad(samples, ((0, 0), (frame_size - hop, frame_size + excess)))
@@ -116,7 +120,11 @@ def cut(samples: Tensor, frame_size: int, hop: int, padded: bool, xp: ArrayFunct
 
 
 def overlap_add(pieces: Tensor, hop: int, xp: ArrayFunctions) -> Tensor:
-    """Adds pieces (B, T, frame_size), each a hop after the last, to (B, T * hop + overlap) samples or some more."""
+    """Adds up pieces (B, T, frame_size), each one hop later than the piece before.
+
+    Returns:
+        Samples (B, T * hop + frame_size - hop), or up to one hop more.
+    """
     batch, steps, frame_size = xp.shape(pieces)
     parts = -(-frame_size // hop)
     if parts == 1:

@@ -1,4 +1,4 @@
-"""Validators at the door: each states the rule, what was received and what to do."""
+"""Validators of arguments, called before any work is done: each error says the rule, the value received, the remedy."""
 
 import difflib
 import math
@@ -57,7 +57,7 @@ def mono(name: str, samples: Any) -> np.ndarray:
 def by_name(
     family: str, value: str | Part, base: type[Part], names: Mapping[str, type[Part]], options: Mapping[str, Any]
 ) -> Part:
-    """Returns the part of a name, made with `options`; a part that is already made is returned as it is."""
+    """Returns a new part of the class that `names` lists under `value`; an existing part is returned as it is."""
     if isinstance(value, base):
         if options:
             raise ValueError(f"A part that is already made takes no options. Received: {family}={value!r}, {options}.")

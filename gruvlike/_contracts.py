@@ -1,4 +1,4 @@
-"""What the parts expect of each other, as types: a part of the user's own fits in when it has these names.
+"""The contracts between the parts, as types: a part of the user's own fits in if it has these names.
 
 A protocol is checked by its names alone: nothing has to be imported or inherited. Shapes use the letters of the
 glossary: S samples, F features, W width, T steps, B windows in a batch.
@@ -114,7 +114,7 @@ class FitHook(Protocol):
     """A callback that runs `fit` itself, for instance from where an earlier run was: `AudioModel.fit` calls it."""
 
     def wrap_fit(self, model: Any, fit: Callable[..., Result], x: Any, **options: Any) -> Result:
-        """Runs `fit(x, **options)` of `model`, once, several times or not at all, and returns what it returned."""
+        """Runs `fit(x, **options)` of `model`, once, several times or not at all, and returns its result."""
 
 
 def as_batch(data: Batch | Tensor) -> Batch:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and locks that end with their process."""
+"""Files that are written completely or not at all, and locks that end with their process."""
 
 import logging
 import os
@@ -12,9 +12,10 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a temporary name beside `path` that takes the place of `path` only when the block ends well.
+    """Yields a temporary path beside `path`; the file written there replaces `path` when the block ends without error.
 
-    What stood under `path` is never damaged: the new file is complete before it takes the name.
+    An earlier file at `path` is never damaged: the new file is complete before it takes the name. After an error the
+    temporary file is removed.
     """
     path = Path(path)
     if path.is_dir():
@@ -31,7 +32,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.chmod(temporary, mode)
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno and error.filename is None:  # a full disk does not say which, and HDF5 says too much
+        if error.errno and error.filename is None:  # the system names no file when a disk is full
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
     finally:
@@ -40,12 +41,12 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: str | os.PathLike, rule: str) -> Iterator[None]:
-    """Holds a lock in the file `path` during the block, or raises with `rule` if another holder has it.
+    """Holds a lock on the file `path` during the block, or raises with `rule` as the message if another holder has it.
 
-    The system frees the lock when its process ends, however it ends: what was killed blocks nobody. Where a file system
-    knows no locks, a warning says so, and nothing is held.
+    The system frees the lock when the process ends, also when the process is killed. On a file system without locks a
+    warning is logged, and nothing is held.
     """
-    import filelock  # here: nobody needs it who only looks
+    import filelock  # imported here because only writers need it
 
     lock = filelock.FileLock(path, timeout=0)
     try:

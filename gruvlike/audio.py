@@ -2,8 +2,8 @@
 
 Conventions: samples are mono, float32, in [-1, 1], of shape (S,). Channels are mixed down by their mean. Integer
 formats are scaled by their declared depth (full scale = 1.0). Lossy formats and resampling can overshoot full scale:
-what goes beyond is clipped, counted and logged. Everything is decoded in blocks, so that a file of three hours needs
-no more memory than one of three minutes; `read` is `stream`, joined.
+such samples are clipped, counted and logged. Files are decoded in blocks, so that `stream` needs no more memory for
+three hours than for three minutes. `read` joins the blocks of `stream`.
 """
 
 import importlib.util
@@ -29,34 +29,35 @@ logger = logging.getLogger(__name__)
 Decoder = tuple[int, Iterator[np.ndarray]]
 
 _DECODED_FRAMES = 1 << 17
-# What libsndfile reads, and what takes the optional extra `av`.
+# Suffixes of the formats that libsndfile reads; below, of those that need the optional extra `av`.
 _SNDFILE_SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus"),
     *(".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
 )
 _AV_SUFFIXES = (".m4a", ".m4b", ".mp4", ".aac", ".wma", ".asf", ".webm", ".mka", ".ac3", ".ape", ".wv", ".tta")
-_UNRECOGNISED, _SYSTEM_ERROR = 1, 2  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_SYSTEM
-# libsndfile shortens a cut-off PCM file without an error; only its log tells.
+_UNRECOGNIZED, _SYSTEM_ERROR = 1, 2  # libsndfile's error codes: unknown format, error of the system
+# libsndfile opens a PCM file that was cut short without an error; only its log shows the missing bytes.
 _CUT_OFF = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN_LENGTH = 0x7FFF0000  # a header written to a pipe promises this or more: it means "until the end"
-_MP3_PADDING = 2 * 1441  # bytes of two frames, the largest: what a decoder may leave of a whole file
-_INEXACT_FRAMES = 4096  # the end of an Ogg stream is known to about a packet
+_UNKNOWN_LENGTH = 0x7FFF0000  # the length in the header of a sound that was written to a pipe: until the end
+_MP3_PADDING = 2 * 1441  # bytes of two largest frames: a decoder may leave them unread at the end of a complete file
+_INEXACT_FRAMES = 4096  # the length of an Ogg stream is known to within a packet
 
 
 def find(folder: str | os.PathLike) -> list[Path]:
     """Lists the audio files in `folder` and below, sorted by path.
 
-    Files are chosen by their suffix (case does not matter). Hidden files and folders (".name") are left out: they
-    are other programs' leftovers. Links to folders are followed, each folder is visited once, so a loop of links ends.
+    Files are chosen by their suffix, in upper or lower case. Hidden files and folders (".name") are left out, because
+    other programs keep their own data in them. Links to folders are followed. Each folder is visited once, so a loop of
+    links ends.
 
     Args:
-        folder: the folder to search.
+        folder: The folder to search.
 
     Returns:
         A list of paths, empty when there is no audio.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: if `folder` is no folder.
+        FileNotFoundError, NotADirectoryError: If `folder` is no folder.
 
     Example:
         >>> from pathlib import Path
@@ -95,19 +96,20 @@ def read(path: str | os.PathLike, sample_rate: int, high_pass_hz: float | None =
     """Reads a whole audio file as mono samples.
 
     Args:
-        path: an audio file. WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and more; M4A, AAC, WMA and the like with the
-            extra `av` (`pip install "gruvlike[av]"`).
-        sample_rate: samples per second of the result. Another rate in the file is resampled.
-        high_pass_hz: removes what lies below (DC, infrasound), as `Corpus.build` does. `None` keeps it.
-        clip: whether samples beyond full scale are cut to [-1, 1] (and logged).
+        path: An audio file: WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and others. M4A, AAC, WMA and others need the extra
+            `av` (`pip install "gruvlike[av]"`).
+        sample_rate: Samples per second of the result. A file with another rate is resampled.
+        high_pass_hz: Cutoff of a high-pass filter that removes DC and infrasound, as in `Corpus.build`. `None` does
+            not filter.
+        clip: Whether samples beyond full scale are clipped to [-1, 1] (and logged).
 
     Returns:
-        float32 samples of shape (S,).
+        Float32 samples of shape (S,).
 
     Raises:
-        ValueError: if the file is no audio, is damaged, holds no samples, or holds NaN or infinite samples.
-        OSError: if the file does not exist or must not be read.
-        ImportError: if the format needs the extra `av`.
+        ValueError: If the file is no audio, is damaged, holds no samples, or holds NaN or infinite samples.
+        OSError: If the file does not exist or must not be read.
+        ImportError: If the format needs the extra `av`.
 
     Example:
         >>> import tempfile
@@ -128,21 +130,23 @@ def stream(
 ) -> Iterator[np.ndarray]:
     """Reads an audio file block by block, in constant memory: the same samples as `read`, whatever the block size.
 
-    The high-pass is a causal second-order Butterworth filter; it starts settled on the first sample, so that a
-    constant offset does not thump.
+    The high-pass is a causal Butterworth filter of second order. It starts settled on the first sample, so that a
+    constant offset makes no click at the start.
 
     Args:
-        path: an audio file, see `read`.
-        sample_rate: samples per second of the result.
-        block_size: samples a block.
-        high_pass_hz: removes what lies below, see `read`.
-        clip: whether samples beyond full scale are cut to [-1, 1] (and logged).
+        path: An audio file, see `read`.
+        sample_rate: Samples per second of the result.
+        block_size: Samples a block.
+        high_pass_hz: Cutoff of a high-pass filter, see `read`.
+        clip: Whether samples beyond full scale are clipped to [-1, 1] (and logged).
 
     Returns:
         An iterator of float32 blocks of shape (block_size,); the last one may be shorter.
 
     Raises:
-        As `read`; damage in the middle of a file is raised when the stream gets there.
+        ValueError: As in `read`. Damage in the middle of a file is raised when the stream reaches it.
+        OSError: As in `read`.
+        ImportError: As in `read`.
 
     Example:
         >>> import tempfile
@@ -158,7 +162,7 @@ def stream(
         number("high_pass_hz", high_pass_hz, low=0, high=sample_rate / 2, open_low=True)
         if high_pass_hz == sample_rate / 2:
             raise ValueError(f"`high_pass_hz` must be below sample_rate / 2. Received: high_pass_hz={high_pass_hz}.")
-    with open(path, "rb") as file:  # the system's own words for a missing, forbidden or wrong kind of file
+    with open(path, "rb") as file:  # raises OSError for a missing or forbidden file or a folder
         if not file.read(1):
             raise ValueError(f"An audio file must hold samples. Received: {str(path)!r}, which has 0 bytes.")
     chunks = _prepared(path, sample_rate, high_pass_hz)
@@ -171,18 +175,19 @@ def write(path: str | os.PathLike, samples: np.ndarray, sample_rate: int, subtyp
     The file is complete before it takes its name: an earlier file of that name is replaced in one move.
 
     Args:
-        path: the file to write: `.wav`, `.flac`, `.ogg`, `.opus`, `.mp3`, `.aiff` and what else libsndfile writes.
-        samples: float samples in [-1, 1] or int16 PCM, of shape (S,).
-        sample_rate: samples per second.
-        subtype: how samples are stored, in libsndfile's words: "PCM_16", "PCM_24", "FLOAT", ... `None` takes the
-            usual one: 16-bit PCM for WAV, FLAC and AIFF.
+        path: The file to write: `.wav`, `.flac`, `.ogg`, `.opus`, `.mp3`, `.aiff` or another suffix of a format that
+            libsndfile writes.
+        samples: Float samples in [-1, 1] or int16 PCM, of shape (S,).
+        sample_rate: Samples per second.
+        subtype: The sample format, as libsndfile names it: "PCM_16", "PCM_24", "FLOAT", ... `None` takes the default of
+            the file format: 16-bit PCM for WAV, FLAC and AIFF.
 
     Raises:
-        ValueError: if samples are not mono and finite, or if the format cannot store them so.
-        OSError: if the file cannot be written.
+        ValueError: If samples are not mono and finite, or if the file format has no such subtype.
+        OSError: If the file cannot be written.
 
     Warns:
-        UserWarning: if samples were beyond full scale; they are clipped, never wrapped.
+        UserWarning: If samples were beyond full scale. They are clipped, never wrapped.
 
     Example:
         >>> import tempfile
@@ -215,27 +220,27 @@ def write(path: str | os.PathLike, samples: np.ndarray, sample_rate: int, subtyp
 
 
 def _to_pcm(samples: np.ndarray) -> tuple[np.ndarray, int]:
-    """Rounds float samples to int16 PCM (samples = pcm / 32768), clipping what is beyond full scale.
+    """Rounds float samples to int16 PCM (samples = pcm / 32768), and clips samples beyond full scale.
 
     Args:
-        samples: float32 samples of shape (S,), finite.
+        samples: Finite float32 samples of shape (S,).
 
     Returns:
-        int16 PCM of shape (S,), and the number of samples that were beyond [-1, 1].
+        PCM, int16 of shape (S,), and the number of samples that were beyond [-1, 1].
 
     Example:
         >>> _to_pcm(np.array([0.0, 0.5, 1.0, -1.5], "float32"))
         (array([     0,  16384,  32767, -32768], dtype=int16), 1)
     """
     over = 0
-    if max(np.max(samples, initial=0), -np.min(samples, initial=0)) > 1:  # looking is cheaper than counting
+    if max(np.max(samples, initial=0), -np.min(samples, initial=0)) > 1:  # most sounds need no count
         over = int(np.count_nonzero(np.abs(samples) > 1))
     scaled = samples * np.float32(32768)
     np.rint(scaled, out=scaled)
     return np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16), over
 
 
-# From here on: the chain of generators behind `stream`.
+# The functions below are the chain of generators behind `stream`.
 
 
 def _prepared(path: Path, sample_rate: int, high_pass_hz: float | None) -> Iterator[np.ndarray]:
@@ -250,11 +255,11 @@ def _prepared(path: Path, sample_rate: int, high_pass_hz: float | None) -> Itera
 
 @contextmanager
 def _decoder(path: Path) -> Iterator[Decoder]:
-    """Opens `path` with libsndfile, or with PyAV what libsndfile does not know: (sample rate, mono chunks)."""
+    """Yields (sample rate, mono chunks) of a file: from libsndfile, or from PyAV for formats unknown to libsndfile."""
     try:
         file = soundfile.SoundFile(_name(path))
     except soundfile.LibsndfileError as error:
-        if error.code != _UNRECOGNISED:
+        if error.code != _UNRECOGNIZED:
             raise _unreadable(path, error.error_string) from error
         with _open_av(path) as container:
             yield container.streams.audio[0].rate, _av_chunks(path, container)
@@ -279,7 +284,7 @@ def _sndfile_chunks(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarra
     missing = file.frames - done
     if missing <= _INEXACT_FRAMES:
         return
-    if file.format == "MP3":  # its length is often an estimate
+    if file.format == "MP3":  # the length in an MP3 header is often an estimate
         if missing > file.frames / 10:
             logger.warning("%r: its header promises %d samples, only %d were found.", str(path), file.frames, done)
         return
@@ -287,7 +292,11 @@ def _sndfile_chunks(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarra
 
 
 def _mp3_chunks(path: Path) -> Iterator[np.ndarray]:
-    """libsndfile ends where the first frame of an MP3 makes it expect the end. If more frames follow, PyAV goes on."""
+    """Yields the chunks of an MP3 file, including frames after the end that its first frame declares.
+
+    libsndfile stops at the declared end. If more frames follow, PyAV decodes the file again and the samples that
+    libsndfile gave are skipped.
+    """
     done = 0
     with open(path, "rb") as raw, soundfile.SoundFile(raw) as file:
         rate = file.samplerate
@@ -297,7 +306,7 @@ def _mp3_chunks(path: Path) -> Iterator[np.ndarray]:
         left = path.stat().st_size - raw.tell()
         start = raw.read(3)
     is_frame = start[:1] == b"\xff" and start[1:2] >= b"\xe0"
-    if left <= _MP3_PADDING or not (is_frame or start == b"ID3"):  # the end, or what players append to it
+    if left <= _MP3_PADDING or not (is_frame or start == b"ID3"):  # the end of the file, or tags that players append
         return
     if importlib.util.find_spec("av") is None:
         raise ImportError(
@@ -326,7 +335,7 @@ def _open_av(path: Path) -> Any:
         import av
     except ImportError as error:
         if path.suffix.lower() in _SNDFILE_SUFFIXES:
-            raise _unreadable(path, f"format not recognised. ({advice})") from error
+            raise _unreadable(path, f"format not recognized. ({advice})") from error
         raise ImportError(f"{str(path)!r} is in no format that libsndfile reads. {advice}") from error
     try:
         container = av.open(os.fsdecode(path))
@@ -342,7 +351,8 @@ def _av_chunks(path: Path, container: Any) -> Iterator[np.ndarray]:
     import av
 
     stream = container.streams.audio[0]
-    planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)  # scales integers, no more
+    # The resampler only scales integers to floats: rate and channels stay.
+    planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
     done = 0
     try:
         for frame in container.decode(stream):
@@ -354,7 +364,7 @@ def _av_chunks(path: Path, container: Any) -> Iterator[np.ndarray]:
 
 
 def _unreadable(path: Path, reason: str) -> ValueError:
-    # libsndfile says "File does not exist" of a broken MP3 that does exist.
+    # libsndfile reports "File does not exist" for an MP3 file that exists but is damaged.
     reason = "the file is damaged." if "does not exist" in reason else reason
     return ValueError(f"The file must be readable audio. Received: {str(path)!r}: {reason}")
 
@@ -370,9 +380,9 @@ def _broken(path: Path, done: int, rate: int, reason: str, within: int = 0) -> V
 
 
 def _mixed(block: np.ndarray) -> np.ndarray:
-    """(n, channels) -> (n,). Adding columns is ten times as fast as `mean(axis=1)`."""
+    """Returns the mean of the channels: (n, channels) -> (n,). Adding columns is ten times as fast as `mean`."""
     mono = block[:, 0].copy()
-    with np.errstate(invalid="ignore", over="ignore"):  # infinities: counted afterwards
+    with np.errstate(invalid="ignore", over="ignore"):  # `_finite` counts NaN and infinite samples afterwards
         for channel in block.T[1:]:
             mono += channel
     if block.shape[1] > 1:
@@ -387,7 +397,7 @@ def _finite(path: Path, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         finite = np.isfinite(chunk)
         if not finite.all():
             bad += int(np.count_nonzero(~finite))
-        elif not bad:  # after the first bad sample the rest is only counted
+        elif not bad:  # after a bad chunk the rest is only counted, for the error
             yield chunk
     if bad:
         raise ValueError(
@@ -410,7 +420,7 @@ def _high_passed(chunks: Iterable[np.ndarray], sample_rate: int, high_pass_hz: f
     if high_pass_hz is None:
         yield from chunks
         return
-    # float64: at 20 Hz of 44.1 kHz the poles lie too near 1 for float32.
+    # The filter runs in float64: for 20 Hz at 44.1 kHz its poles lie too near to 1 for float32.
     sections = butter(2, high_pass_hz, "highpass", fs=sample_rate, output="sos")
     state = None
     for chunk in chunks:
@@ -448,12 +458,12 @@ def _reblocked(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def _name(path: Path) -> Path | bytes:
-    """`path` for soundfile, which cannot encode names that are no UTF-8 by itself."""
+    """Returns `path` in the form for soundfile, which itself cannot encode file names that are no UTF-8."""
     return os.fsencode(path) if os.name == "posix" else path
 
 
 def _format(path: Path, subtype: str | None) -> tuple[str, str]:
-    """libsndfile's names for the format and subtype that `path` is to be written in."""
+    """Returns libsndfile's names for the file format of `path` and for the subtype."""
     suffix = path.suffix[1:].upper()
     kind = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}.get(suffix, suffix)
     if kind not in soundfile.available_formats() or kind == "RAW":

@@ -1,6 +1,6 @@
-"""Look at sound and at learning: each function draws on matplotlib axes and returns what it is named for.
+"""Pictures of sound and of training: each function draws on matplotlib axes and returns the axes or the figure.
 
-Nothing here touches pyplot, so it works without a display and in threads. Save with `axes.figure.savefig("x.png")`.
+pyplot is not used, so the functions work without a display and in threads. Save with `axes.figure.savefig("x.png")`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from gruvlike import _checks
 
 _INK, _SEED, _SONG, _FREE = "#333344", "#3b6ea8", "#c8553d", "#6a8f4e"
-_COLUMNS = 2000  # more than a picture has pixels across
-_DB = 80.0
+_COLUMNS = 2000  # columns of a waveform or spectrogram: more than its width in pixels
+_DB = 80.0  # range of a spectrogram
 
 
 def waveform(samples: np.ndarray, sample_rate: int, ax: Axes | None = None, color: str = _SEED) -> Axes:
@@ -89,10 +89,10 @@ def learning_curves(
     """Learning curves: the training and validation loss by epoch, beside the baselines that they have to beat.
 
     Args:
-        history: Name -> one value an epoch, such as `model.fit(...).history`. The losses relative to predicting the
-            mean are shown where there are any (an `AudioModel` reports them), with the free-running loss closest to
-            ten frames after the music if it was measured, else the plain ones.
-        baselines: Name -> loss of a trivial predictor on the same windows, drawn as level lines.
+        history: Name -> one value an epoch, such as `model.fit(...).history`. If it holds losses relative to
+            predicting the mean (an `AudioModel` reports them), those are drawn, and beside them the free-running loss
+            whose horizon is nearest to ten frames. If not, the plain losses are drawn.
+        baselines: Name -> loss of a trivial predictor on the same windows, drawn as horizontal lines.
         ax: Axes to draw on. None makes a figure.
 
     Returns:
@@ -136,7 +136,11 @@ def learning_curves(
 
 
 def _free_running(ax: Axes, history: Mapping[str, Sequence[float]]) -> None:
-    """Adds the epochs that it was measured in; what is far above all else leaves the picture, not its scale."""
+    """Draws the free-running loss of the horizon nearest to ten frames, at the epochs in which it was measured.
+
+    The vertical axis ends at twice the largest of the other losses or below: a free-running loss far above them is cut
+    off, so that the others stay readable.
+    """
     horizons = {int(name.rpartition("_")[2]): name for name in history if name.startswith("val_free_running_")}
     horizon = min(horizons, key=lambda one: abs(one - 10), default=None)
     losses = np.asarray(history[horizons[horizon]], float) if horizon else np.zeros(0)
@@ -177,7 +181,7 @@ def seed_and_song(seed: np.ndarray, song: np.ndarray, sample_rate: int, title: s
     figure = Figure(figsize=(11, 5.5), layout="constrained", dpi=120)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.7))
     waveform(both, sample_rate, above, color=_SONG)
-    # The part before the join is drawn over in the seed's color.
+    # The seed is drawn again in its own color, over the first part of both.
     waveform(seed, sample_rate, above)
     spectrogram(both, sample_rate, below)
     above.set(xlabel="", xlim=(0, both.size / sample_rate))
@@ -207,7 +211,7 @@ def _mel(hz: np.ndarray) -> np.ndarray:
 
 
 def _mel_levels(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Decibels below the loudest point, (bands, columns), and the mels at their borders."""
+    """Returns the levels (bands, columns) in dB below the loudest point, and the mels at the borders of the bands."""
     import librosa
 
     frame_size = 2 ** int(np.ceil(np.log2(max(sample_rate / 10, 64))))

@@ -1,6 +1,6 @@
 """A short tune that the package composes itself: chords, arpeggio, bass, melody and drums.
 
-It gives the demo, the examples and the tests real music to work on that is nobody's copyright.
+The demo, the examples and the tests use it as music without copyright.
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from gruvlike import _checks
 
 _MINOR, _MAJOR = (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 5, 7, 9, 11)
-# (scale, the four bars' roots as degrees of the scale)
+# A scale, and the roots of four bars as degrees of that scale.
 _PROGRESSIONS = (
     (_MINOR, (0, 5, 2, 6)),
     (_MINOR, (0, 3, 5, 4)),
@@ -17,7 +17,7 @@ _PROGRESSIONS = (
     (_MAJOR, (0, 5, 3, 4)),
     (_MAJOR, (3, 0, 4, 5)),
 )
-# Where in a bar of eighths the notes of the melody begin.
+# The eighths of a bar at which notes of the melody begin.
 _RHYTHMS = ((0, 3, 6), (0, 2, 3, 4, 6), (0, 1, 2, 4), (0, 4, 6, 7), (0, 3, 4, 7), (2, 3, 4, 6))
 _PHRASE = 4  # bars
 _STEPS = 16  # sixteenths in a bar
@@ -26,8 +26,8 @@ _STEPS = 16  # sixteenths in a bar
 def compose(seconds: float = 60.0, sample_rate: int = 16_000, random_seed: int = 0) -> np.ndarray:
     """Composes a tune and plays it: the same `random_seed` gives the same samples.
 
-    Four chords go round in one key; the bass plays their roots, the arpeggio their notes, and the melody walks through
-    the scale and lands on chord notes on strong beats.
+    Four chords repeat in one key. The bass plays their roots, the arpeggio their notes. The melody moves through the
+    scale by small steps and plays chord notes on strong beats.
 
     Args:
         seconds: Length of the tune.
@@ -58,7 +58,7 @@ def compose(seconds: float = 60.0, sample_rate: int = 16_000, random_seed: int =
 
 
 class _Score:
-    """What all voices share: the key, the chords, the grid of sixteenths, and the length in samples."""
+    """The key, the chords, the grid of sixteenths and the length in samples: all voices play from the same score."""
 
     def __init__(self, key: int, scale: tuple[int, ...], roots: np.ndarray, step_seconds: float, size: int, rate: int):
         self.key, self.scale, self.roots = key, np.array(scale), roots
@@ -66,12 +66,12 @@ class _Score:
         self.bars = len(roots)
 
     def hz(self, degrees: np.ndarray) -> np.ndarray:
-        """Frequencies of degrees of the scale, 0 = the key, 7 = an octave higher."""
+        """Returns the frequencies of degrees of the scale: 0 is the key, 7 an octave higher."""
         octave, degree = np.divmod(degrees, len(self.scale))
         return 440 * 2 ** ((self.key + 12 * octave + self.scale[degree] - 69) / 12)
 
     def samples(self, steps: np.ndarray) -> np.ndarray:
-        """The sample at which each of `steps` (in sixteenths) begins."""
+        """Returns the sample at which each of `steps` (in sixteenths) begins."""
         return np.round(np.asarray(steps) * self.step_seconds * self.sample_rate).astype(int)
 
     def line(
@@ -86,7 +86,7 @@ class _Score:
         note = np.searchsorted(starts, np.arange(self.size), side="right") - 1
         age = (np.arange(self.size) - starts[note]) / self.sample_rate
         left = (stops[note] - np.arange(self.size)) / self.sample_rate
-        # A short rise and fall keeps notes from clicking; before the first note there is silence.
+        # A short attack and release keep notes from clicking. Before the first note the voice is silent.
         envelope = np.clip(age / 0.006, 0, 1) * np.clip(left / 0.02, 0, 1) * np.exp(-np.maximum(age, 0) / decay)
         envelope[note < 0] = 0
         phase = 2 * np.pi * np.cumsum(hz[note]) / self.sample_rate
@@ -135,7 +135,7 @@ def _bass(score: _Score, rng: np.random.Generator) -> np.ndarray:
 
 
 def _melody(score: _Score, rng: np.random.Generator) -> np.ndarray:
-    """Two phrases in the order A A B A; the first time round it rests, when there is time for that."""
+    """Plays two phrases in the order A A B A. In a tune of three phrases or more, the melody rests during the first."""
     phrases = [_phrase(score.roots, rng) for _ in range(2)]
     first = _PHRASE if score.bars >= 3 * _PHRASE else 0
     starts, degrees = [], []
@@ -150,7 +150,7 @@ def _melody(score: _Score, rng: np.random.Generator) -> np.ndarray:
 
 
 def _phrase(roots: np.ndarray, rng: np.random.Generator) -> list[list[tuple[int, int]]]:
-    """Four bars of (eighth, degree): a walk by small steps through the scale, with chord notes on strong beats."""
+    """Returns four bars of (eighth, degree): a random walk by small steps, with chord notes on strong beats."""
     degree, bars = 9, []
     for root in np.resize(roots, _PHRASE):
         bar = []

@@ -1,4 +1,4 @@
-"""What all tests share: a quiet TensorFlow, and where other people's test material lies (absent: skip)."""
+"""Settings of all tests: a quiet TensorFlow, and the folder of material from elsewhere (without it, tests skip)."""
 
 import importlib
 import os
@@ -12,7 +12,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import numpy as np
 import pytest
 
-# A shell starts what it puts in the background with Ctrl-C ignored, and processes that tests start would inherit that.
+# A shell starts background jobs with Ctrl-C ignored, and the processes that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,4 +1,4 @@
-"""The map of the package as data, and what else holds for the project as a whole."""
+"""The map of the package as data, and other rules for the project as a whole."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""`audio`: what is read is what the file says, in blocks or whole, or the file is refused with a reason."""
+"""`audio` reads the samples that a file holds, in blocks or whole, or refuses the file with a reason."""
 
 import os
 import subprocess
@@ -235,7 +235,7 @@ def test_find_needs_a_folder(tmp_path):
         audio.find(tmp_path / "a.wav")
 
 
-# What others made (names: folder/file): refused for these reasons, everything else is read.
+# Test files of other projects that are refused, and the reasons; all their other files are read.
 _REFUSED = {
     "corruptheadertestsrc.wav": "No 'data' chunk",
     "splitvideo00.ogg": "unimplemented",
@@ -276,7 +276,7 @@ def test_odd_wavs_are_scaled_as_scipy_scales_them(shared):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 rate, expected = wavfile.read(path)
-        except ValueError:  # the inconsistent header and mu-law, which scipy does not read
+        except ValueError:  # scipy reads neither the inconsistent header nor mu-law
             continue
         if expected.dtype == np.uint8:
             expected = (expected.astype("float64") - 128) / 128
@@ -295,7 +295,7 @@ def test_an_mp3_that_goes_on_after_its_estimated_end_is_read_to_the_end(shared, 
     """libsndfile ends at the length that it guesses from the first frame, or that the first of several files has."""
     av = pytest.importorskip("av")
     path = shared / "oddaudio" / "gst-plugins-good" / "vbr_stream.mp3"
-    assert soundfile.info(path).frames == 6989  # of 30 frames of 1152 samples
+    assert soundfile.info(path).frames == 6989  # the file has 30 frames of 1152 samples
     samples = audio.read(path, 44_100, clip=False)
     assert len(samples) == 30 * 1152
     with av.open(str(path)) as container:
@@ -319,7 +319,7 @@ def test_one_clip_in_five_formats_sounds_the_same(shared):
     clips = {path.suffix: audio.read(path, 22_050) for path in audio.find(shared / "oddaudio" / "miniaudio")}
     assert set(clips) == {".mp3", ".ogg", ".wav", ".flac", ".m4a"}
     np.testing.assert_array_equal(clips[".wav"], clips[".flac"])
-    for suffix in (".ogg", ".m4a"):  # a longer cut of the same music
+    for suffix in (".ogg", ".m4a"):  # these files hold a longer part of the same music
         assert np.corrcoef(clips[suffix][:200_000], clips[".mp3"][:200_000])[0, 1] > 0.95
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks at tiny sizes: they run, and what stands in their tables is what was measured."""
+"""The benchmarks at tiny sizes: they run, and their tables hold the measured figures."""
 
 import logging
 import subprocess
@@ -175,7 +175,7 @@ def test_start_measures_whole_processes(bench, tmp_path):
 def test_prepare(bench):
     prepare = bench("prepare")
     rows, notes = prepare.measure(files=2, seconds=11.0, times=2, rounds=1, run=prepare.run_way)
-    check([row for row in rows if row.unit != "MB"])  # so little music may fit into memory that was free already
+    check([row for row in rows if row.unit != "MB"])  # this little music may fit into memory that was free before
     assert len(rows) == 7
     assert "soundfile" in notes
 
@@ -217,7 +217,7 @@ def test_no_round_reads_what_another_has_read(bench):
     rounds = windows.iter_fresh(total=100, batches=10)
     read = [index for _ in range(10) for index in next(rounds)]
     assert sorted(read) == list(range(100))
-    assert max(read[:10]) - min(read[:10]) == 90  # of all the corpus, not of its beginning
+    assert max(read[:10]) - min(read[:10]) == 90  # from the whole corpus, not from its beginning
 
 
 def test_each_epoch_of_fresh_windows_goes_on(bench):
@@ -383,7 +383,7 @@ def test_late_steps_are_late(bench, tiny, monkeypatch):
     def watched(loop, steps, carried):
         result = run(loop, steps, carried)
         before = age_of.get(id(carried), (0,))[0]
-        age_of[id(result[1])] = before + steps, result[1]  # kept: an id is of one object only while it lives
+        age_of[id(result[1])] = before + steps, result[1]  # kept alive, because ids of dead objects are reused
         ages.append((before, before + steps))
         return result
 

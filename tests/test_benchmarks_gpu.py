@@ -1,4 +1,4 @@
-"""The benchmark for accelerators, on a CPU at tiny sizes; what it leaves out is told; what it needs is little."""
+"""The benchmark for accelerators, on a CPU at tiny sizes: it reports the rows that it skips, and needs few packages."""
 
 import importlib
 import logging
@@ -134,7 +134,7 @@ def test_it_needs_keras_and_numpy_and_a_backend_alone(bench, tmp_path):
     scipy = "" if backend == "jax" else '"scipy", "scipy.fft"'  # JAX brings it
     environment = dict(os.environ)
     if importlib.util.find_spec("tensorflow") is None:
-        del environment["KERAS_BACKEND"]  # then it takes what is there
+        del environment["KERAS_BACKEND"]  # the benchmark then takes the installed backend
     command = [sys.executable, "-c", BARE % scipy, str(ROOT / "benchmarks")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == (0 if backend == "jax" else 1), done.stderr

@@ -71,7 +71,7 @@ def test_nan_in_the_second_epoch(corpus, tmp_path, caplog):
 
 @pytest.mark.parametrize("how", ["the first batch", "the first update"])
 def test_nan_from_the_first_step(corpus, tmp_path, how):
-    """The run folder keeps what training began with."""
+    """The run folder holds the weights from before training."""
     model = make_model(0.01 if how == "the first batch" else 1e38)
     before = model.get_weights()
     callbacks = run_callbacks(tmp_path, preview_every=0)
@@ -142,7 +142,7 @@ def test_measures_of_epochs_that_are_trained_again_stand_once(corpus, tmp_path):
     preview, model = AudioPreview(tmp_path, every=1, seconds=0.5, seeds=1, seed_seconds=0.25), make_model()
     fit(corpus, model, [preview], epochs=3)
     with open(tmp_path / "measures.csv", "a", encoding="utf-8") as file:
-        file.write("4,1,0.")  # a kill while that was written
+        file.write("4,1,0.")  # as after a kill within this line
     preview.on_epoch_end(1)
     rows = list(csv.DictReader((tmp_path / "measures.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]

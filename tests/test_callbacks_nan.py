@@ -39,7 +39,7 @@ def fit(parts, model, callbacks, epochs=3, batch_size=100):
 
 
 class Update(keras.callbacks.Callback):
-    """Spoils the weights, or only what the optimizer keeps, after a batch: as its update would."""
+    """Spoils the weights, or only the state of the optimizer, after a batch, as a bad update would."""
 
     def __init__(self, batch, what="weights"):
         super().__init__()
@@ -90,7 +90,7 @@ def test_nan_by_the_only_update_of_an_epoch(parts, tmp_path, what, epoch):
 
 
 def test_nan_before_a_save_within_an_epoch(parts, tmp_path):
-    """What is saved has been looked at."""
+    """Weights are checked before they are saved."""
     callbacks = run_callbacks(tmp_path, preview_every=0, save_minutes=1e-9)
     fit(parts, make_model(), [*callbacks, Update(2)], batch_size=4)
     assert "became NaN or infinite by batch 2 of epoch 1, with the music of" in callbacks[0].reason

@@ -12,7 +12,7 @@ from gruvlike.callbacks._summary import write_summary
 
 def written(folder, rows, baselines=None):
     lines = [json.dumps({"epoch": epoch, "seconds": 30.0} | row) for epoch, row in enumerate(rows)]
-    (folder / "history.jsonl").write_text("\n".join([*lines, '{"epoch": 9, "los']))  # a kill while that was written
+    (folder / "history.jsonl").write_text("\n".join([*lines, '{"epoch": 9, "los']))  # as after a kill within this line
     (folder / "config.json").write_text(json.dumps({"baselines": baselines or {}}))
     text = write_summary(folder)
     assert (folder / "summary.txt").read_text() == text + "\n"

@@ -1,4 +1,4 @@
-"""The command line: what it says, what it writes, and how it fails."""
+"""The command line: its messages, its files and its errors."""
 
 import json
 

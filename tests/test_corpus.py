@@ -109,7 +109,7 @@ def test_auto_takes_tracks_when_there_are_enough(tmp_path):
     again = Corpus(tmp_path / "many.h5").split(0.1)
     assert [track.name for track in again[1]] == [track.name for track in many.split(0.1)[1]]
     few = corpus_of(tmp_path / "few.h5", [1000] * 10)
-    assert len(few.split(0.1)[0]) == 10  # one track would stand for all: in time
+    assert len(few.split(0.1)[0]) == 10  # one track would represent all, so the split is in time
     assert len(few.split(0.1, by="track")[1]) == 1
 
 
@@ -157,7 +157,7 @@ def test_split_refuses_shares_that_leave_nothing(tmp_path):
 
 
 def test_excerpts_are_uniform_over_all_positions(tmp_path):
-    corpus = corpus_of(tmp_path / "a.h5", [3, 12, 22])  # of 10 samples: none, 3 and 13 positions
+    corpus = corpus_of(tmp_path / "a.h5", [3, 12, 22])  # excerpts of 10 samples have 0, 3 and 13 positions
     starts = [tuple(np.rint(corpus.excerpt(0.01, seed) * 32768).astype(int)[[0, -1]]) for seed in range(3200)]
     found, counts = np.unique(starts, axis=0, return_counts=True)
     expected = [(8 + start, 17 + start) for start in range(3)] + [(16 + start, 25 + start) for start in range(13)]

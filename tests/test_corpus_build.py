@@ -1,4 +1,4 @@
-"""`Corpus.build`: what goes in comes out, and nothing that goes wrong on the way costs more than it must."""
+"""`Corpus.build`: the corpus holds the music, and a fault on the way loses no finished work."""
 
 import errno
 import os
@@ -114,7 +114,7 @@ def test_a_script_needs_no_main_guard(folder, tmp_path):
     result = subprocess.run(
         [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert (result.stdout, result.stderr) == ("3\n", "")  # no progress bar where nobody looks
+    assert (result.stdout, result.stderr) == ("3\n", "")  # no progress bar without a terminal
 
 
 def test_files_folders_and_doubles(folder, tmp_path):

@@ -1,4 +1,4 @@
-"""`gruvlike doctor`: what it says, and that it can find something wrong."""
+"""`gruvlike doctor`: its messages, and the faults that it finds."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def test_a_way_back_that_is_broken(part, capsys, monkeypatch):
 
 
 def test_a_network_that_hears_nothing(capsys, monkeypatch):
-    """It cannot learn, however long it takes, what a whole one learns: see below."""
+    """A network without inputs cannot learn the music, however long it trains; a whole one does, see below."""
     built = gl.recurrent_stack
 
     def deaf(features, **options):

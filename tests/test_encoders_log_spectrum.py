@@ -1,4 +1,4 @@
-"""The log spectrum: what it promises instead of exact reconstruction."""
+"""The log spectrum: its promises in place of exact reconstruction."""
 
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def test_streamed_pieces_join(length, melody):
 
 @pytest.mark.parametrize("length", [1, 7])
 def test_pieces_join_without_a_jump(length):
-    """With half a frame of overlap, where holding the samples before a piece fixed, not its frames, is heard."""
+    """Half a frame of overlap: an error is audible if the samples before a piece are held fixed, not its frames."""
     encoder = gl.LogSpectrum(512, 256)
     frames = encoder.encode(gl.tune.compose(4, 8000, random_seed=1))
     pieces = list(encoder.decode_stream(frames[i : i + length] for i in range(0, len(frames), length)))
@@ -157,7 +157,7 @@ def test_a_song_joins_its_seed(way, hop, melody):
         seed = melody[:size]
         sound = song(generator, way, seed, steps=12, include_seed=True)
         assert len(sound) == size + 12 * hop
-        kept = size - generator.encoder.lap  # behind it the seed's frames fade out
+        kept = size - generator.encoder.lap  # after it the frames of the seed fade out
         np.testing.assert_allclose(sound[:kept], seed[:kept], atol=1e-5)
         steps = np.abs(np.diff(sound))
         assert steps[kept - 8 :].max() < 1.5 * steps[: kept - 8].max()

@@ -1,4 +1,4 @@
-"""One operation for the update of Adam gives what Keras gives, and leaves the optimizer what it is."""
+"""The fused update of Adam gives the weights that Keras gives, and leaves the optimizer unchanged."""
 
 import keras
 import numpy as np

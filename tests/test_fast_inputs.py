@@ -1,4 +1,4 @@
-"""One product for the inputs of all steps gives what the layers of Keras give, and trains alike."""
+"""One product for the inputs of all steps gives the results of the layers of Keras, and trains alike."""
 
 import keras
 import numpy as np
@@ -79,7 +79,7 @@ def test_masks_and_mixed_precision_are_kept():
     ],
 )
 def test_given_states_get_their_gradients(layer, policy, tolerance):
-    """Two windows one after the other: what the second adds to the gradient comes through the states."""
+    """Two windows one after the other: the second one changes the gradient of the first only through the states."""
     rng = np.random.default_rng(0)
     frames = rng.standard_normal((2, 6, 3)).astype("float32")
 
@@ -122,7 +122,7 @@ def test_a_single_step_and_batches_of_any_size(make_layer):
 
     stack, fast = make(), make()
     batch_inputs(fast)
-    # On torch Keras's own cannot be trained: it changes in place what the gradient needs.
+    # The layer of Keras cannot be trained on torch: it changes a tensor in place that the gradient needs.
     models, before = (stack, fast) if keras.backend.backend() != "torch" else (fast,), stack.get_weights()
     for steps in (5, 1, 2):
         frames = rng.standard_normal((3, steps, 3)).astype("float32")
@@ -221,4 +221,4 @@ def test_onednn_is_left_out_where_it_would_compute_what_nobody_reads(monkeypatch
         layer(frames)
     assert torch.backends.mkldnn.enabled
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    layer(frames)  # what torch traces goes the stock way
+    layer(frames)  # a layer that torch traces takes the stock way

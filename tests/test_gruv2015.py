@@ -1,4 +1,4 @@
-"""The pipeline of 2015: parity by figures that stand here, and what happens at the edges."""
+"""The pipeline of 2015: parity with figures that are written here, and edge cases."""
 
 import subprocess
 import sys

@@ -110,7 +110,7 @@ def test_every_target_is_music(corpus):
 
 def test_music_takes_two_bytes_a_sample(corpus):
     samples = sum(map(len, corpus))
-    assert corpus.file.stat().st_size < 2 * samples + 20_000  # 2015: 32 bytes a sample, of memory too
+    assert corpus.file.stat().st_size < 2 * samples + 20_000  # 2015 took 32 bytes a sample, all of them in memory
     assert isinstance(corpus[0].pcm, np.memmap)
     (batch,) = corpus.windows(gl.BlockDFT(32), steps=10, batch_size=4)[0]
     assert batch.dtype == np.int16
@@ -175,7 +175,7 @@ def test_one_file_holds_rate_and_normalization(corpus, tmp_path):
 
 
 def test_constant_features_cannot_be_blown_up(corpus):
-    """The imaginary parts of DC and Nyquist: 2015 divided by 1e-8, and what a network said of them was meaningless."""
+    """The imaginary parts of DC and Nyquist: 2015 divided them by 1e-8, and their predictions were meaningless."""
     normalizer = gl.Standardizer().fit(corpus, gl.BlockDFT(32))
     said = np.full((1, 64), 1e6, "float32")
     np.testing.assert_array_equal(normalizer(said)[0, [32, 48]], 0)

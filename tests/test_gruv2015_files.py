@@ -1,4 +1,4 @@
-"""What `gruv2015` reads: music of other formats than 2015 understood, and weights files that are none."""
+"""The files that `gruv2015` reads: music in formats that 2015 did not understand, and files that hold no weights."""
 
 import logging
 import struct

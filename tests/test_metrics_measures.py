@@ -96,7 +96,7 @@ def test_flatness_agrees_with_librosa_and_orders_sounds(music, rng):
 
 
 def test_a_loop_repeats_music_does_less_and_noise_does_not(music, rng):
-    bar = music[40_000:47_001]  # a length that no frame grid knows
+    bar = music[40_000:47_001]  # no multiple of a frame or hop
     loop = np.tile(bar, 20)
     assert metrics.repetition(loop, RATE) > 0.9
     assert 0.2 < metrics.repetition(music, RATE) < 0.85

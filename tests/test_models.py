@@ -329,7 +329,7 @@ def test_a_training_step_encodes_once(melody, monkeypatch):
 
 
 def test_the_relative_loss_is_that_of_the_plain_loss(melody):
-    """Weights of losses and penalties for weights change what is minimized, not what is compared."""
+    """Loss weights and weight penalties change the minimized loss, not the relative loss."""
     encoder = gl.TimeBlocks(8)
 
     def relative_loss(penalty=0.0, **options):

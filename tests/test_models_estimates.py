@@ -1,4 +1,4 @@
-"""`describe`, and the refusal of what cannot fit in memory before it is allocated."""
+"""`describe`, and networks that cannot fit in memory, which are refused before they are allocated."""
 
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -171,7 +171,7 @@ def test_free_memory_is_a_plausible_number():
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="asks TensorFlow")
 @pytest.mark.parametrize(("limit", "free"), [(None, 900), (2, 2 * 2**20 - 100)])
 def test_free_memory_of_a_gpu_under_tensorflow(monkeypatch, limit, free):
-    """TensorFlow knows what it gave out; how much there is says the driver, or a limit that was set."""
+    """TensorFlow knows how much it has allocated. The total comes from the driver, or from a limit that was set."""
     import tensorflow as tf
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])

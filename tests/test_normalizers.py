@@ -206,7 +206,7 @@ def test_use_before_fit_is_an_error_and_fit_still_works(make, frames, corpus, en
     ):
         with pytest.raises(RuntimeError, match=r"no statistics yet. Call `fit\(corpus, encoder\)`"):
             use()
-    bare = make.from_config(make().fit(corpus, encoder).get_config())  # knows its features, not its statistics
+    bare = make.from_config(make().fit(corpus, encoder).get_config())  # its size is known, its statistics are not
     with pytest.raises(RuntimeError, match="no statistics"):
         bare(frames)
     assert normalizer.fit(corpus, encoder).fitted

@@ -4,13 +4,63 @@ After a change that is meant: `python tests/test_public_surface.py`, and look at
 """
 
 import difflib
+import doctest
 import importlib
 import inspect
+import re
 from pathlib import Path
+
+import keras
 
 import gruvlike
 
 GOLDEN = Path(__file__).with_name("public_surface.txt")
+# Methods that Keras calls, not people.
+HOOKS = re.compile(r"build|call|result|update_state|from_config|get_config|compile_from_config|compute_\w+|on_\w+")
+# Names that wait for their example. The list only shrinks: a name with an example has to leave it.
+WITHOUT_YET = {
+    "corpus": {"Corpus.build", "Corpus.excerpt", "Corpus.split", "Corpus.windows", "Track", "Track.samples"},
+    "windows": {"Grid", "Windows.position", "Windows.resets", "choose_grid"},
+    "encoders": {"Encoder.span", "LogSpectrum.magnitudes"},
+    "normalizers": {
+        "GlobalScale.choose",
+        "Identity.choose",
+        "MinMax.choose",
+        "Normalizer",
+        "Normalizer.choose",
+        "Standardizer.choose",
+        "measure",
+    },
+    "heads": {
+        "Head.draws",
+        "Head.frame",
+        "Head.loss",
+        "Head.mean",
+        "Head.next_frame",
+        "Head.outputs",
+        "Head.sample",
+        "Head.target",
+        "Head.training_loss",
+        "Point.loss",
+        "Point.mean",
+        "Point.outputs",
+        "Point.sample",
+        "Point.training_loss",
+    },
+    "models": {
+        "AudioModel.baselines",
+        "AudioModel.compile",
+        "AudioModel.evaluate",
+        "AudioModel.fit",
+        "AudioModel.frame_losses",
+        "AudioModel.save",
+        "Description",
+        "FreeRun",
+        "Width",
+    },
+    "generation": {"Memory", "Memory.repeat"},
+    "callbacks": {"corpus_warnings"},
+}
 
 
 def signature(function):
@@ -30,7 +80,7 @@ def public_names(module):
 def describe(path, value):
     if inspect.isclass(value):
         yield f"{path}{signature(value)}"
-        # What it inherits is listed at the class that has it, unless that is a private one of ours.
+        # An inherited member is listed at its own class, unless that is a private class of ours.
         private = [kind for kind in value.__mro__ if kind.__module__.startswith("gruvlike._")]
         members = {name for kind in (value, *private) for name in vars(kind)}
         for name in sorted(members):
@@ -81,6 +131,109 @@ def test_every_public_name_has_a_docstring():
             if callable(getattr(home, name)) and not inspect.getdoc(getattr(home, name))
         ]
     assert not bare
+
+
+def examples(thing):
+    """Returns the source of the examples in a docstring, as far as they are run."""
+    found = doctest.DocTestParser().get_examples(inspect.getdoc(thing) or "")
+    return "".join(example.source for example in found if doctest.SKIP not in example.options)
+
+
+def is_record(kind):
+    """Whether a class only holds the result of a function that its docstring names in the first paragraph."""
+    first = (inspect.getdoc(kind) or "").split("\n\n")[0]
+    return issubclass(kind, tuple | dict) and re.search(r"`[\w.]+`", first) is not None
+
+
+def is_hook(kind, name):
+    """Whether a method is one that Keras calls, on a class of Keras."""
+    foreign = [base for base in kind.__mro__ if not base.__module__.startswith("gruvlike")]
+    return HOOKS.fullmatch(name) and any(name in vars(base) for base in foreign)
+
+
+def is_shown(kind, name):
+    """Whether a method has an example, or overrides one that has, or is written in the example of its class."""
+    ours = [base for base in kind.__mro__ if base.__module__.startswith("gruvlike")]
+    own = any(examples(vars(base)[name]) for base in ours if name in vars(base))
+    return own or any(f"def {name}(" in examples(base) for base in ours)
+
+
+def without_example(path, value):
+    """Yields the dotted names of a public function or class, and of its methods, that no example shows."""
+    if getattr(value, "_is_protocol", False):  # a protocol is for annotations alone
+        return
+    is_class = inspect.isclass(value)
+    if not examples(value) and not (is_class and is_record(value)):
+        yield path
+    for line in list(describe("", value))[1:] if is_class else ():
+        name = line.split("(")[0].rpartition(".")[2]
+        member = inspect.getattr_static(value, name)
+        is_method = inspect.isfunction(member) or isinstance(member, classmethod | staticmethod)
+        if is_method and not is_hook(value, name) and not is_shown(value, name):
+            yield f"{path}.{name}"
+
+
+def test_every_public_function_has_an_example_that_runs():
+    for module in gruvlike._PUBLIC:
+        home = importlib.import_module(f"gruvlike.{module}")
+        things = [(name, getattr(home, name)) for name in public_names(home)]
+        missing = {path for name, thing in things if callable(thing) for path in without_example(name, thing)}
+        listed = WITHOUT_YET.get(module, set())
+        assert missing - listed == set(), f"{module}: write an example"
+        assert listed - missing == set(), f"{module}: take these out of WITHOUT_YET"
+
+
+class Shown(keras.layers.Layer):
+    """A class for the control.
+
+    Example:
+        >>> class Mine(Shown):
+        ...     def written(self):
+        ...         pass
+        >>> Mine().used()
+    """
+
+    __module__ = "gruvlike.control"
+
+    def written(self):
+        """Is written in the example of its class."""
+
+    def used(self):
+        """Is only used there."""
+
+    def own(self):
+        """Has an example.
+
+        >>> Shown().own()
+        """
+
+    def skipped(self):
+        """Has an example that is not run.
+
+        >>> Shown().skipped()  # doctest: +SKIP
+        """
+
+    def call(self):
+        """Is called by Keras."""
+
+    def on_epoch_end(self):
+        """Is named like a method that Keras calls on other classes."""
+
+
+class Result(tuple):
+    """The result of `test_a_missing_example_is_found`."""
+
+
+class Bare(tuple):
+    """The result of a function without a name."""
+
+
+def test_a_missing_example_is_found():
+    """The control."""
+    kinds = (Shown, Result, Bare)
+    missing = [name for kind in kinds for name in without_example(kind.__name__, kind)]
+    assert missing == ["Shown.on_epoch_end", "Shown.skipped", "Shown.used", "Bare"]
+    assert list(without_example("function", lambda: None)) == ["function"]
 
 
 if __name__ == "__main__":

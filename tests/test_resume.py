@@ -143,7 +143,7 @@ class Begun(keras.callbacks.Callback):
 
 @pytest.mark.slow
 def test_what_happens_at_the_beginning_of_an_epoch_happens_once(parts, tmp_path):
-    """A schedule of the learning rate, a callback that counts, dropout of what recurs."""
+    """A schedule of the learning rate, a callback that counts, recurrent dropout."""
 
     def train(directory, epochs=3, at=()):
         begun = Begun()
@@ -164,7 +164,7 @@ def test_what_happens_at_the_beginning_of_an_epoch_happens_once(parts, tmp_path)
 def test_the_best_weights_come_back(parts, tmp_path):
     def train(directory, epochs):
         worse = keras.callbacks.EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)
-        return fit(parts, directory, epochs, [worse])  # the best is what the first epoch made: the loss falls
+        return fit(parts, directory, epochs, [worse])  # the first epoch counts as the best, because the loss falls
 
     whole = train(tmp_path / "whole", 3)
     assert not same(fit(parts, tmp_path / "last", 3), whole)  # the control

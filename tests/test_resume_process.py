@@ -164,7 +164,7 @@ class Forget(keras.callbacks.Callback):
 
 
 def train_stateful(corpus, directory, extra=()):
-    """Two epochs of a network that hears whole tracks."""
+    """Two epochs of a network that reads whole tracks."""
     encoder = gl.TimeBlocks(100)
     stack = gl.recurrent_stack(encoder.features, units=(8,), dropout=0.2, random_seed=0)
     model = gl.AudioModel(encoder, gl.GlobalScale().fit(corpus, encoder), stack, corpus.sample_rate)

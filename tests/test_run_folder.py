@@ -1,4 +1,4 @@
-"""The run folder: what is in it, and what it refuses."""
+"""The run folder: its files, and the runs that it refuses."""
 
 import errno
 import json
@@ -185,7 +185,7 @@ def test_another_learning_rate_counts_from_here_on(parts, copied, caplog):
     fit(parts, copied, 3, model=model)
     assert "The learning rate is 0.001 now. It was 0.01." in caplog.text
     assert float(model.optimizer.learning_rate) == pytest.approx(0.001)
-    fit(parts, copied, 4)  # the script as it was: that, too, is a change
+    fit(parts, copied, 4)  # the first script again, which is a change, too
     assert "The learning rate is 0.01 now. It was 0.001." in caplog.text
 
 

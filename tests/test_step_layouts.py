@@ -1,4 +1,4 @@
-"""Weights in half precision or another layout, and the step compiled by torch: what they change, and what not."""
+"""Weights in half precision or another layout, and the step compiled by torch: the songs that they change or keep."""
 
 import shutil
 

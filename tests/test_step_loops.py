@@ -1,4 +1,4 @@
-"""The compiled loop: several clips at once, and what a second song compiles, copies and waits for."""
+"""The compiled loop: several clips at once, and the cost of a second song: compilation, copies, waiting."""
 
 import contextlib
 import logging

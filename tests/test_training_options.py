@@ -12,7 +12,7 @@ from gruvlike.models import recurrent_stack
 pytestmark = pytest.mark.backends
 
 STEPS = 6
-# XLA compiles for seconds what runs for milliseconds: the tests of training and of states use it, the others need not.
+# XLA would compile for seconds a step that runs for milliseconds. Only the tests of training and of states use it.
 QUICK = {"jit_compile": False if keras.backend.backend() == "tensorflow" else "auto"}
 
 
@@ -57,7 +57,7 @@ def test_all_replaced_equals_two_passes_by_hand(melody):
     twice = numpy(model.stack(heard))
     np.testing.assert_allclose(numpy(model(pcm, training=True)[0]), twice, atol=1e-5)
     assert np.abs(twice - plain).max() > 1e-3
-    np.testing.assert_allclose(numpy(model(pcm, training=False)[0]), plain, atol=1e-5)  # validation hears the music
+    np.testing.assert_allclose(numpy(model(pcm, training=False)[0]), plain, atol=1e-5)  # validation reads the music
 
 
 def test_the_share_of_replaced_frames_grows_to_what_was_asked_for():

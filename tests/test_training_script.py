@@ -60,7 +60,7 @@ def test_the_table_waits_for_the_rows_of_other_processes(script, monkeypatch, tm
 
 def test_rows_of_other_minutes_do_not_count(script, monkeypatch, tmp_path):
     put_rows(tmp_path / "out/options/4-minutes", script.OPTIONS)
-    with pytest.raises(FileNotFoundError):  # it wants to train, and for that the music
+    with pytest.raises(FileNotFoundError):  # it has to train, which needs the music
         run(script, monkeypatch, tmp_path / "out", "options", str(tmp_path / "none"), "--seeds=1", "--minutes=3")
 
 

@@ -61,7 +61,7 @@ def starts(windows):
     ("length", "hop", "offset", "expected"),
     [
         (20, 5, 0, [0, 5, 10]),  # the grid fits
-        (20, 4, 0, [0, 4, 8, 10]),  # it does not: the last is right-aligned
+        (20, 4, 0, [0, 4, 8, 10]),  # the grid does not reach the end: the last window is right-aligned
         (20, 4, 3, [3, 7, 10]),
         (20, 4, 2, [2, 6, 10]),
         (10, 4, 3, [0]),  # a track of just one window

@@ -85,7 +85,7 @@ def test_an_epoch_is_another_cut_and_another_order_of_tracks():
         cuts.update(firsts[0] for track, firsts, reset in found if track == 1 and reset)
         assert found == list(batches(windows))
     assert len(orders) > 10
-    assert cuts == set(range((55 - 2) % 12 + 1))  # each sample is heard in some epoch
+    assert cuts == set(range((55 - 2) % 12 + 1))  # each sample is read in some epoch
 
 
 def test_an_epoch_can_start_at_a_batch():

@@ -1,11 +1,11 @@
-"""The pipeline that GRUV published in 2015, to the digit: the baseline that everything else is compared with.
+"""The pipeline that GRUV published in 2015, reproduced to the digit: the baseline for every comparison.
 
     WAV -> prepare -> (x, y, mean, std) -> network.fit -> generate -> to_samples
 
-A 2015 *frame* of N samples is the real parts, then the imaginary parts of the unnormalised DFT of the block (F = 2N),
-or the samples themselves (`time_domain=True`, F = N). PCM is divided by 32767 here, as it was then, and by 32768 in the
-rest of the package; `to_audio_model` takes care of the difference. What was a defect in 2015 and what prevents it now
-stands in docs/gruv2015.md.
+In 2015 the *frame* of a block of N samples was its unnormalized DFT, first all real parts, then all imaginary parts
+(F = 2N), or the samples themselves (`time_domain=True`, F = N). PCM is divided by 32767 here, as it was then, and by
+32768 in the rest of the package; `to_audio_model` corrects for the difference. docs/gruv2015.md lists the defects of
+2015, and for each the part of the package that prevents it now.
 """
 
 from gruvlike.gruv2015._data import Prepared, prepare, to_frames, to_samples

@@ -1,4 +1,4 @@
-"""Sound to frames, windows and statistics, as 2015 made them, and frames back to sound."""
+"""Frames, windows and statistics of sound as the program of 2015 made them, and sound of frames."""
 
 import logging
 import os
@@ -14,12 +14,19 @@ from gruvlike._checks import mono, positive_int
 
 logger = logging.getLogger(__name__)
 
-FULL_SCALE = 32767  # what 2015 divided and multiplied int16 by
+FULL_SCALE = 32767  # the program of 2015 divided and multiplied int16 by this
 _LEAST_STD = 1e-8
 
 
 class Prepared(NamedTuple):
-    """What `prepare` returns: standardized windows `x`, their targets `y`, and the statistics that undo it."""
+    """The result of `prepare`: standardized windows, their targets, and the statistics of the standardization.
+
+    Attributes:
+        x: Windows of standardized frames, float32 of shape (windows, T, F).
+        y: The targets, one frame later, of the same shape.
+        mean: Mean of each feature before standardization, of shape (F,).
+        std: Standard deviation of each feature, of shape (F,), at least 1e-8.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -36,7 +43,7 @@ def to_frames(samples: np.ndarray, block_size: int, time_domain: bool = False) -
         time_domain: Whether a frame is the samples themselves instead of their DFT.
 
     Returns:
-        float32 frames of shape (ceil(S / N), F), F = 2N, or N in the time domain.
+        Float32 frames of shape (ceil(S / N), F), F = 2N, or N in the time domain.
 
     Raises:
         ValueError: If the samples are not mono and finite, or `block_size` is no positive integer.
@@ -48,7 +55,7 @@ def to_frames(samples: np.ndarray, block_size: int, time_domain: bool = False) -
     """
     block_size = positive_int("block_size", block_size)
     samples = mono("samples", samples)
-    blocks = np.zeros((-(-len(samples) // block_size), block_size))  # float64: a std may be 1e-8
+    blocks = np.zeros((-(-len(samples) // block_size), block_size))  # in float64, because a std may be as small as 1e-8
     blocks.reshape(-1)[: len(samples)] = samples
     if not time_domain:
         spectrum = np.fft.fft(blocks)
@@ -59,15 +66,15 @@ def to_frames(samples: np.ndarray, block_size: int, time_domain: bool = False) -
 def to_samples(frames: np.ndarray, time_domain: bool = False) -> np.ndarray:
     """Turns frames back into samples: the real part of the inverse DFT, blocks end to end.
 
-    2015 wrote `samples * 32767` cast to int16, which wraps around beyond full scale. These are floats: nothing wraps,
-    and `gruvlike.audio.write` clips.
+    The program of 2015 cast `samples * 32767` to int16, which wraps around beyond full scale. Here samples stay floats,
+    which do not wrap, and `gruvlike.audio.write` clips them.
 
     Args:
         frames: Un-standardized frames of shape (T, F).
         time_domain: Whether a frame is the samples themselves.
 
     Returns:
-        float32 samples of shape (T * N,), full scale 1.
+        Float32 samples of shape (T * N,), full scale 1.
 
     Raises:
         ValueError: If the shape is not (T, F), or F is odd for frames of real and imaginary parts.
@@ -94,20 +101,20 @@ def prepare(
 ) -> Prepared:
     """Cuts WAV files into standardized windows and their targets, one frame later.
 
-    Mono 16-bit WAV is taken as it is. Anything else (2015 read it as noise) is converted to mono floats, and the log
-    says so. As in 2015, windows do not overlap and what is left of a track is dropped: a track of k blocks gives
-    (k - 1) // steps windows. Nothing is resampled.
+    Mono 16-bit WAV is used unchanged. Other formats, which the program of 2015 read as noise, are converted to mono
+    floats, and a warning is logged. As in 2015, windows do not overlap and the rest at the end of a track is dropped: a
+    track of k blocks gives (k - 1) // steps windows. Nothing is resampled.
 
     Args:
-        wav_path: A file, or a folder: its audio files in the order of their names.
+        wav_path: A file, or a folder, whose audio files are used in the order of their names.
         block_size: N, samples in a block.
         steps: T, frames in a window.
         time_domain: Whether a frame is the samples themselves instead of their DFT.
-        max_files: How many files of a folder are used; the log says how many are left out.
+        max_files: Largest number of files of a folder that are used; a warning is logged if more are there.
 
     Returns:
-        `(x, y, mean, std)`, float32: `x` and `y` of shape (windows, T, F), `mean` and `std` of shape (F,), taken over
-        all windows and steps of `x`; a `std` is at least 1e-8.
+        A `Prepared` tuple `(x, y, mean, std)`, float32: `x` and `y` of shape (windows, T, F), `mean` and `std` of
+        shape (F,), computed over all windows and steps of `x`; `std` is at least 1e-8.
 
     Raises:
         FileNotFoundError: If there is no such file, or no audio in the folder.
@@ -142,13 +149,13 @@ def prepare(
             f"the longest track has {longest}. Use fewer steps, smaller blocks or a longer track."
         )
     mean, std = _statistics(x)
-    for windows in (*x, *y):  # one window at a time, so that float64 copies stay small
+    for windows in (*x, *y):  # each window alone, because its temporary copy is float64
         windows[:] = (windows - mean) / std
     return Prepared(x, y, mean.astype(np.float32), std.astype(np.float32))
 
 
 def _tracks(path: Path, max_files: int) -> Iterator[tuple[Path, np.ndarray]]:
-    """Yields (path, samples) of each track, full scale as in 2015."""
+    """Yields (path, samples) of each track, scaled as in 2015."""
     first = None
     for file in _files(path, max_files):
         try:
@@ -167,7 +174,7 @@ def _tracks(path: Path, max_files: int) -> Iterator[tuple[Path, np.ndarray]]:
             logger.warning(
                 "%s is not mono 16-bit PCM (%s, %d channels): converted.", file, info.subtype_info, info.channels
             )
-        # As if a 16-bit file held this sound: its integers over 32767 instead of 32768.
+        # The factor makes 16-bit integers divided by 32768 into integers divided by 32767, as in 2015.
         yield file, audio.read(file, info.samplerate) * np.float32(32768 / FULL_SCALE)
 
 

@@ -1,4 +1,4 @@
-"""The network of 2015, and the weights files that its Keras (0.2) wrote."""
+"""The network of 2015, and the weights files of its Keras (0.2)."""
 
 import os
 import random
@@ -12,28 +12,29 @@ from gruvlike._checks import choice, positive_int
 from gruvlike._files import replacing
 from gruvlike.models._activations import hard_sigmoid_2015
 
-_RECURRENT_GAIN = 1.1  # the orthogonal kernels of that Keras: singular values of 1.1, as the golden weights show
-_ARRAYS = {12: "lstm", 9: "gru"}  # arrays of a recurrent layer in a weights file
-# Keras's gates (LSTM: input, forget, candidate, output) as places in the file's order (input, candidate, forget,
-# output). Swapping two places undoes itself, so the same order serves reading and writing.
+_RECURRENT_GAIN = 1.1  # singular values of the orthogonal kernels of that Keras, read off saved weights of 2015
+_ARRAYS = {12: "lstm", 9: "gru"}  # the number of arrays of a recurrent layer in a weights file tells its cell
+# For each gate in the order of Keras 3 (LSTM: input, forget, candidate, output) its place in the order of the file
+# (input, candidate, forget, output). Only two places are swapped, so the same table serves reading and writing.
 _GATES = {"lstm": (0, 2, 1, 3), "gru": (0, 1, 2)}
 
 
 def network(
     features: int, hidden: int = 1024, cell: str = "lstm", layers: int = 1, *, random_seed: int | None = None
 ) -> keras.Model:
-    """Builds and compiles the network of 2015: Dense, recurrent layers, Dense; MSE; RMSprop. Train it in batches of 5.
+    """Builds and compiles the network of 2015: Dense, recurrent layers, Dense; loss MSE; optimizer RMSprop.
 
-    LSTM: candidate and output tanh. GRU: the reset gate acts before the recurrent product, and the candidate is
-    *logistic* (the default of that Keras), so its state is never negative. Gates are `hard_sigmoid_2015`. Kernels start
-    Glorot uniform and recurrent kernels orthogonal (times 1.1), gate by gate; forget biases start at 1.
+    It was trained in batches of 5. The LSTM's candidate and output activations are tanh. The GRU's reset gate acts
+    before the recurrent product, and its candidate activation is *logistic* (the default of that Keras), so its state
+    is never negative. The gate activation is `hard_sigmoid_2015`. Kernels are initialized Glorot uniform and recurrent
+    kernels orthogonal (times 1.1), for each gate separately; forget biases start at 1.
 
     Args:
         features: F, numbers in a frame.
         hidden: H, units of every layer.
         cell: "lstm" or "gru".
         layers: Number of recurrent layers.
-        random_seed: Integer that fixes the initial weights. `None` follows `keras.utils.set_random_seed`.
+        random_seed: Integer that decides the initial weights. `None` follows `keras.utils.set_random_seed`.
 
     Returns:
         A compiled model (B, T, F) -> (B, T, F), for any B and T.
@@ -74,7 +75,7 @@ def _draw_recurrent(hidden: int, cell: str, rng: np.random.Generator) -> list[np
 
 
 def _build(arrays: list[list[np.ndarray]]) -> keras.Model:
-    """The compiled network that holds the given arrays: one list a layer, in the order of the weights file."""
+    """Returns the compiled network with the given weights: a list of arrays a layer, in the order of the file."""
     (features, hidden), cell = arrays[0][0].shape, _ARRAYS[len(arrays[1])]
     options = {"return_sequences": True, "recurrent_activation": hard_sigmoid_2015}
     if cell == "gru":
@@ -91,36 +92,36 @@ def _build(arrays: list[list[np.ndarray]]) -> keras.Model:
     )
     for layer, values in zip(model.layers, arrays, strict=True):
         layer.set_weights(values if len(values) == 2 else _fuse(values, cell))
-    # Keras 3 adds epsilon before the square root, as 2015 did.
+    # RMSprop of Keras 3 adds epsilon before the square root, like that of 2015.
     model.compile(keras.optimizers.RMSprop(1e-3, rho=0.9, epsilon=1e-6), loss="mse")
-    model.optimizer.build(model.trainable_variables)  # or Keras saves a model that it refuses to load
+    model.optimizer.build(model.trainable_variables)  # without it Keras saves a file that it cannot load
     return model
 
 
 def _fuse(arrays: list[np.ndarray], cell: str) -> list[np.ndarray]:
-    """Kernel, recurrent kernel and bias as Keras 3 holds them, from those of each gate."""
+    """Joins the kernels, recurrent kernels and biases of the gates into the three arrays of a layer of Keras 3."""
     gates = [arrays[3 * place : 3 * place + 3] for place in _GATES[cell]]
     return [np.concatenate(kind, axis=-1) for kind in zip(*gates, strict=True)]
 
 
 def _split(weights: list[np.ndarray], cell: str) -> list[np.ndarray]:
-    """The arrays of each gate in the file's order: undoes `_fuse`."""
+    """Splits the three arrays of a layer into those of each gate, in the order of the file: the inverse of `_fuse`."""
     gates = list(zip(*(np.split(kind, len(_GATES[cell]), axis=-1) for kind in weights), strict=True))
     return [array for place in _GATES[cell] for array in gates[place]]
 
 
 def load_network(weights_path: str | os.PathLike) -> keras.Model:
-    """Builds the network that a weights file of 2015 belongs to; sizes, layers and cell are read off the arrays.
+    """Builds the network of a weights file of 2015; sizes, number of layers and cell follow from the arrays.
 
     Args:
-        weights_path: An HDF5 file as Keras 0.2 saved it.
+        weights_path: An HDF5 file that Keras 0.2 saved.
 
     Returns:
-        The compiled network, filled. The optimizer starts afresh: its state was never stored.
+        The compiled network with these weights. The optimizer starts without a state, because none was stored.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not HDF5, or holds anything else than the weights of a network of 2015.
+        ValueError: If the file is not HDF5, or does not hold the weights of a network of 2015.
 
     Example:
         >>> import tempfile
@@ -136,9 +137,9 @@ def load_network(weights_path: str | os.PathLike) -> keras.Model:
     try:
         with h5py.File(path, "r") as file:
             arrays = _read_layers(file)
-    except OSError as error:  # what h5py raises for a file that is not HDF5, cut short or damaged
+    except OSError as error:  # h5py: the file is no HDF5, cut short or damaged
         raise ValueError(f"A weights file must be complete HDF5. Received: {path} ({error}).") from error
-    except (KeyError, TypeError, ValueError) as error:  # what is missing, or no number where one must be
+    except (KeyError, TypeError, ValueError) as error:  # an entry is missing or is no number
         raise ValueError(
             "A weights file of 2015 has the attribute nb_layers and groups layer_0, layer_1, ... with nb_params and "
             f"param_0, param_1, ... Received: {path}: {error}. Models saved since then open with `gruvlike.load`."
@@ -178,7 +179,7 @@ def save_weights(model: keras.Model, path: str | os.PathLike) -> None:
 
     Args:
         model: A network made by `network` or `load_network`.
-        path: Where to write; a file that stands there is replaced once the new one is complete.
+        path: The file to write. An earlier file is replaced when the new one is complete.
 
     Raises:
         ValueError: If the model has layers or activations that a 2015 file cannot describe.

@@ -1,4 +1,4 @@
-"""Songs from a network of 2015: the frames that it made then, and a model of today that makes the same sound."""
+"""Songs from a network of 2015: its frames as the old program made them, or a model of today with the same sound."""
 
 import keras
 import numpy as np
@@ -14,18 +14,19 @@ from gruvlike.normalizers import Standardizer
 def generate(
     network: keras.Model, seed: np.ndarray, steps: int, mean: np.ndarray, std: np.ndarray, *, history: str = "carry"
 ) -> np.ndarray:
-    """Continues a seed as 2015 did: its T frames come back as predicted, then each prediction is the next input.
+    """Continues a seed as the program of 2015 did: each prediction is the next input.
 
-    The song proper is the last `steps` frames; the T - 1 before them are the network's reconstruction of the seed.
+    The result begins with T - 1 frames that the network predicts while it reads the seed, its reconstruction of the
+    seed. The song itself is the last `steps` frames.
 
     Args:
         network: A network made by `network` or `load_network`.
         seed: Standardized frames of shape (1, T, F) or (T, F): one window of `Prepared.x`.
-        steps: New frames.
-        mean: Statistics of shape (F,), as `prepare` returns them.
-        std: The same.
-        history: "carry" keeps the state between steps: linear time. "full" feeds the whole past again at every step,
-            as the program of 2015 did: quadratic time, the same result.
+        steps: Number of new frames.
+        mean: Mean of each feature, of shape (F,), from `prepare`.
+        std: Standard deviation of each feature, of shape (F,), from `prepare`.
+        history: "carry" keeps the state between steps and takes linear time. "full" feeds the whole past again at every
+            step, as the program of 2015 did, and takes quadratic time. The results are equal.
 
     Returns:
         Un-standardized float32 frames of shape (T + steps - 1, F), for `to_samples`.
@@ -52,7 +53,7 @@ def generate(
             f"`seed` must have shape (1, T, {features}) or (T, {features}), T > 0. Received: shape={seed.shape}."
         )
     mean, std = _check_statistics(mean, std, features)
-    # Frames put end to end are time-domain blocks: the sound of a song without an encoder.
+    # `TimeBlocks` treats the frames as blocks of samples, so `Generator` returns the frames of the song unchanged.
     generator = Generator(network, encoder=TimeBlocks(features), sample_rate=1)
     song = generator.extend(seed.reshape(-1), steps=steps, history=history).reshape(steps, features)
     frames = np.concatenate([network.predict_on_batch(seed)[0, :-1], song])
@@ -72,13 +73,14 @@ def _check_statistics(mean: np.ndarray, std: np.ndarray, features: int) -> tuple
 def to_audio_model(
     network: keras.Model, mean: np.ndarray, std: np.ndarray, sample_rate: int, time_domain: bool = False
 ) -> AudioModel:
-    """Makes a model of today from an old network: one `.keras` file that holds all, for `Generator` and more training.
+    """Makes an `AudioModel` from an old network, for `Generator`, for more training, and to save in one `.keras` file.
 
     Args:
         network: A network made by `network` or `load_network`.
-        mean: Statistics of shape (F,): what `prepare` returns for the music that the network learned from.
-        std: The same. In 2015 its file was called `_var`, despite what it holds.
-        sample_rate: Of that music, in Hz; 2015 stored it nowhere.
+        mean: Mean of each feature, of shape (F,), from `prepare` of the music that the network learned from.
+        std: Standard deviation of each feature, of shape (F,). In 2015 its file was called `_var`, but it does not hold
+            the variance.
+        sample_rate: Sample rate of that music, in Hz. In 2015 it was not stored.
         time_domain: Whether the network's frames are the samples themselves.
 
     Returns:
@@ -97,7 +99,7 @@ def to_audio_model(
     features = network.input_shape[-1]
     if features % 2 and not time_domain:
         raise ValueError(f"A frame of real and imaginary parts has even F. Received: F={features}. Set time_domain.")
-    # 2015 divided PCM by 32767, today it is 32768: the frames of the same sound are smaller by that, for any block.
+    # PCM was divided by 32767 then and is divided by 32768 now, so frames of the same sound are smaller by this factor.
     scale = FULL_SCALE / 32768
     mean, std = (scale * statistic for statistic in _check_statistics(mean, std, features))
     encoder = TimeBlocks(features) if time_domain else BlockDFT(features // 2)

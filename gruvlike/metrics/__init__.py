@@ -1,11 +1,11 @@
-"""Judge sound: ticks, energy, spectra, copies, loops, and the distance between two bodies of music.
+"""Measures of sound: ticks, energy, spectra, copies, loops, and the distance between two collections of music.
 
-Pure functions over samples: mono float32 (or int16 PCM) of shape (S,). Each states its range, what it reads when
-nothing is wrong, and where it comes from. None says whether the music is good: each finds one way to fail, and can be
-fooled; `docs/metrics.md` says by what. `report` takes them all at once. Nothing here imports Keras.
+All are pure functions of samples: mono float32 (or int16 PCM) of shape (S,). Each docstring gives the range of the
+measure, its value for a song without fault, and its source. No measure says whether the music is good. Each detects one
+kind of fault and can be misled; `docs/metrics.md` tells how. `report` computes all of them. Keras is not imported.
 
 ===================================================  ==================================================
-is there a tick at the seams between blocks?         `tick_ratio`, `tick_level_db`, `tick_excess_db`, `tick_profile`
+does it tick at the seams between blocks?            `tick_ratio`, `tick_level_db`, `tick_excess_db`, `tick_profile`
 does it fade away or blow up?                        `energy_curve`, `energy_drift_db`
 does it have the color of the reference?             `spectral_convergence`, `log_spectral_distance`
 is it noise?                                         `spectral_flatness`, `flatness_excess_db`

@@ -9,19 +9,20 @@ import scipy.fft
 
 from gruvlike import _checks
 
-_SILENCE = 1e-8  # of the energy of the loudest second: float32 transforms are sure of no less
-_GROUP = 1 << 18  # samples of correlations at a time: what fits in a core's cache
-_SEARCHED = 128  # seconds of song that are searched in one pass over the music
+_SILENCE = 1e-8  # share of the energy of the loudest second; float32 transforms are not exact below it
+_GROUP = 1 << 18  # correlations that are computed at a time: they fit in the cache of a core
+_SEARCHED = 128  # seconds of the song that one pass over the music searches for
 
 
 class CopyMatch(NamedTuple):
-    """The second of music that is most like one second of the song.
+    """The second of music that is most similar to one second of the song; `copy_score` finds it.
 
     Attributes:
-        start: where the second begins in the song, in seconds.
-        score: normalised cross-correlation, in [0, 1].
-        track: name of the track it is like (its number, where tracks have no names); None where all is silent.
-        seconds: where that begins in the track.
+        start: Start of the second in the song, in seconds.
+        score: Normalized cross-correlation of both seconds, in [0, 1].
+        track: Name of the track with the similar second, or its number if tracks have no names. None if the second is
+            silent.
+        seconds: Start of the similar second in that track, in seconds.
     """
 
     start: float
@@ -31,11 +32,11 @@ class CopyMatch(NamedTuple):
 
 
 class CopyScore(NamedTuple):
-    """What `copy_score` found.
+    """The result of `copy_score`.
 
     Attributes:
-        score: the highest score of all seconds, in [0, 1].
-        matches: one `CopyMatch` for each second of the song.
+        score: The highest score of all seconds, in [0, 1].
+        matches: One `CopyMatch` for each second of the song.
     """
 
     score: float
@@ -43,31 +44,32 @@ class CopyScore(NamedTuple):
 
     @property
     def closest(self) -> CopyMatch:
-        """The match with the highest score, the first of them where several are verbatim."""
+        """The match with the highest score; the first one if several are equal in six digits."""
         return max(self.matches, key=lambda match: round(match.score, 6))
 
 
 def copy_score(song: np.ndarray, corpus: Any, sample_rate: int | None = None, high_pass: bool = True) -> CopyScore:
-    """The highest normalised cross-correlation of each second of the song with the training music.
+    """Highest normalized cross-correlation of each second of the song with the training music.
 
-    It answers: is this a verbatim copy, of what, from where? Gain and polarity do not matter. Both sounds are compared
-    less their own average over a millisecond (a high-pass at about 400 Hz), or a bass note that two pieces share would
-    pass for a copy: unrelated music reads 0.1 to 0.3 with it (pieces of one author up to 0.5), 0.2 to 0.7 without; a
-    copy without the octaves above 1 kHz still reads 0.8. A copy that was slowed down, transposed or played anew is not
-    found. The music is read in pieces, in constant memory.
+    It answers: is the song a verbatim copy, of which track, from which second? Gain and polarity do not matter. The
+    local average over a millisecond is subtracted from both sounds (a high-pass at about 400 Hz), because otherwise a
+    bass note that two pieces share looks like a copy. With it, unrelated music scores 0.1 to 0.3 (pieces of one author
+    up to 0.5), without it 0.2 to 0.7. A copy without the octaves above 1 kHz still scores 0.8. A copy that was slowed
+    down, transposed or played again is not found. The music is read in pieces, in constant memory.
 
     Args:
-        song: samples (S,), a second or more. The last second is right-aligned.
-        corpus: a `Corpus`; or samples; or a sequence of tracks, each samples or (name, samples).
-        sample_rate: samples per second; not needed with a `Corpus`, refused if it differs from the corpus's.
-        high_pass: False compares the samples as they are.
+        song: Samples of shape (S,), a second or longer. The last second ends with the song.
+        corpus: A `Corpus`; or samples; or a sequence of tracks, each samples or (name, samples).
+        sample_rate: Samples per second. Not needed with a `Corpus`; if given, it must be that of the corpus.
+        high_pass: Whether the high-pass is applied to both sounds.
 
     Returns:
-        A `CopyScore`: `score` is 1.0 for a verbatim copy, `closest.track` and `closest.seconds` say of what.
-        A silent second reads 0.
+        A `CopyScore`. Its `score` is 1.0 for a verbatim copy; `closest.track` and `closest.seconds` tell the origin.
+        A silent second scores 0.
 
     Raises:
-        ValueError: if the song is not mono and finite or shorter than a second, or if no or two sample rates are given.
+        ValueError: If the song is not mono and finite or shorter than a second, if the sample rate is unknown, or if it
+            is not that of the corpus.
 
     Example:
         >>> import numpy as np
@@ -78,7 +80,7 @@ def copy_score(song: np.ndarray, corpus: Any, sample_rate: int | None = None, hi
         (1.0, '1', 1.5)
 
     References:
-        J. P. Lewis, "Fast normalized cross-correlation", Vision Interface 1995 (transforms and running sums).
+        J. P. Lewis, "Fast normalized cross-correlation", Vision Interface 1995 (Fourier transforms and running sums).
     """
     song = _checks.mono("song", song)
     rate = _sample_rate(corpus, sample_rate)
@@ -141,7 +143,7 @@ def named_tracks(corpus: Any) -> list[tuple[str, np.ndarray]]:
 
 
 def _high_passed(samples: np.ndarray, width: int) -> np.ndarray:
-    """Returns the samples less their average over `width` samples before and `width` after, without the edges."""
+    """Subtracts the average over `width` samples before and after each sample; the result has no edges."""
     samples = samples.astype(np.float64)
     if not width:
         return samples
@@ -153,7 +155,7 @@ def _high_passed(samples: np.ndarray, width: int) -> np.ndarray:
 def _search(
     seconds: np.ndarray, tracks: list[tuple[str, np.ndarray]], rate: int, width: int
 ) -> list[tuple[float, str | None, float]]:
-    """Returns (score, track, seconds) for each of the unit vectors `seconds`: (n, rate - 2 * width)."""
+    """Returns the best (score, track, seconds) for each row of `seconds`, unit vectors (n, rate - 2 * width)."""
     size = scipy.fft.next_fast_len(4 * rate, real=True)
     spectra = np.conj(scipy.fft.rfft(seconds.astype(np.float32), size, axis=1, workers=-1))
     step = size - seconds.shape[1] + 1
@@ -178,7 +180,7 @@ def _piece(samples: np.ndarray, start: int, size: int, rate: int) -> np.ndarray:
 
 
 def _correlate(piece: np.ndarray, seconds: np.ndarray, spectra: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the best score of each second in the piece, and the place where it begins there."""
+    """Returns the best score of each second within the piece, and the sample of the piece where that match begins."""
     length = seconds.shape[1]
     sums = np.concatenate([[0.0], np.cumsum(np.square(piece))])
     energies = sums[length:] - sums[:-length]
@@ -192,8 +194,8 @@ def _correlate(piece: np.ndarray, seconds: np.ndarray, spectra: np.ndarray, size
         np.square(lags, out=lags)
         lags *= weights
         places[first : first + group] = lags.argmax(axis=1)
-    # Transforms in float32 find the place; the score itself is computed in float64.
+    # The place is found by transforms in float32. The score at that place is computed in float64.
     windows = np.lib.stride_tricks.sliding_window_view(piece, length)
-    products = np.einsum("ns,ns->n", seconds, windows[places])  # not BLAS: its threads would fight with the pool's
+    products = np.einsum("ns,ns->n", seconds, windows[places])  # BLAS would start threads beside those of the pool
     scores = np.abs(products) / np.sqrt(np.where(audible, energies, 1)[places]) * audible[places]
     return np.minimum(scores, 1), places

@@ -1,4 +1,4 @@
-"""The Fréchet distance between two bodies of music, in any space of features."""
+"""The Fréchet distance between two collections of music, in any space of features."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,32 +14,28 @@ _SHRINKAGE = 1e-6
 
 
 def frechet_distance(embed: Callable[[np.ndarray], np.ndarray], real: Any, generated: Any) -> float:
-    """Fréchet distance of two sets of feature vectors, taken for two normal distributions.
+    """Fréchet distance between two sets of feature vectors, each modeled as a normal distribution.
 
-    `|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))` of the means m and covariances C. With the features of a trained
-    network this is the Fréchet audio distance.
+    The distance is `|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))` for means m and covariances C. With the features of a
+    trained network it is called the Fréchet audio distance.
 
-    **It depends on the number of vectors.** Covariances of few vectors are wrong in a way that adds up: two samples
-    of the same music are a distance apart that falls about as one over their number, and only sets
-    of the same size compare. Have ten times as many vectors as each has numbers, or read it beside the
-    distance between two halves of the real music at the same size. It measures style, not quality: one good bar
-    repeated for ever can score well.
+    **The distance depends on the number of vectors.** The covariance of few vectors has an error that always increases
+    the distance: between two samples of the same music it falls about as one over the number of vectors. So compare
+    only distances of sets of the same size. Take ten times as many vectors as each vector has numbers, or compare with
+    the distance between two halves of the real music at the same size. The distance measures style, not quality: one
+    good bar that is repeated for ever can score well.
 
     Args:
-        embed: takes samples (S,), returns vectors (n, d); for instance
+        embed: Function from samples (S,) to vectors (n, d); for instance
             `functools.partial(log_mel_statistics, sample_rate=16_000)`, or a network of your own.
-        real: samples, or several (a sequence, a `Corpus`); their vectors are put together.
-        generated: the same for the other side.
+        real: Samples, or several sounds (a sequence of samples, a `Corpus`), whose vectors form one set.
+        generated: Samples or several sounds, in the same way.
 
     Returns:
-        A distance, 0 or more, in squared units of the features; 0 = the same mean and covariance.
+        A distance of 0 or more, in squared units of the features. 0 means the same mean and covariance.
 
     Raises:
-        ValueError: if a side has fewer than two vectors, if they are not finite, or if their widths differ.
-
-    References:
-        D. Dowson, B. Landau, "The Fréchet distance between multivariate normal distributions", J. Multivariate
-        Analysis 12, 1982. K. Kilgour et al., "Fréchet audio distance", Interspeech 2019.
+        ValueError: If a side has fewer than two vectors, if they are not finite, or if their widths differ.
 
     Example:
         >>> import numpy as np
@@ -49,29 +45,33 @@ def frechet_distance(embed: Callable[[np.ndarray], np.ndarray], real: Any, gener
         >>> rng = np.random.default_rng(0)
         >>> round(metrics.frechet_distance(pairs, rng.normal(size=20_000), 3 + rng.normal(size=20_000)))
         18
+
+    References:
+        D. Dowson, B. Landau, "The Fréchet distance between multivariate normal distributions", J. Multivariate
+        Analysis 12, 1982. K. Kilgour et al., "Fréchet audio distance", Interspeech 2019.
     """
     (mean1, root1), (mean2, root2) = (_normal(embed, x, side) for x, side in ((real, "real"), (generated, "generated")))
     if len(mean1) != len(mean2):
         raise ValueError(f"`embed` must return vectors of one width. Received: {len(mean1)} and {len(mean2)}.")
-    # tr (C1 C2)^(1/2) is the sum of the singular values of C1^(1/2) C2^(1/2): never complex, never negative.
+    # The trace of (C1 C2)^(1/2) equals the sum of the singular values of C1^(1/2) C2^(1/2), which are never negative.
     cross = scipy.linalg.svdvals(root1 @ root2).sum()
     spread = np.square(root1).sum() + np.square(root2).sum() - 2 * cross
     return float(np.square(mean1 - mean2).sum() + max(spread, 0.0))
 
 
 def log_mel_statistics(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Mean and standard deviation, over each second, of the log-mel spectrum: features that need no network.
+    """Mean and standard deviation of the log-mel spectrum over each second: features that need no network.
 
     Args:
-        samples: (S,), a second or more; what is left over at the end is dropped.
-        sample_rate: samples per second.
+        samples: Samples of shape (S,), a second or longer. A part of a second at the end is dropped.
+        sample_rate: Samples per second.
 
     Returns:
-        float32 (S // sample_rate, 80) in dB: 40 means, then 40 deviations (fewer bands below 2000 samples per
-        second). -80 dB is the floor, so loudness counts.
+        Float32 array of shape (S // sample_rate, 80), in dB: 40 means, then 40 standard deviations (fewer bands below
+        2000 samples per second). Levels are not normalized, so loudness counts; lower levels are raised to -80 dB.
 
     Raises:
-        ValueError: if the samples are not mono and finite, or shorter than a second.
+        ValueError: If the samples are not mono and finite, or shorter than a second.
 
     Example:
         >>> import numpy as np
@@ -91,7 +91,7 @@ def log_mel_statistics(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def _normal(embed: Callable[[np.ndarray], np.ndarray], sounds: Any, side: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the mean and the square root of the covariance of the vectors of `sounds`."""
+    """Returns the mean of the vectors of `sounds`, and the square root of their covariance."""
     vectors = np.concatenate([np.asarray(embed(sound), np.float64) for sound in _sounds(sounds)] or [np.empty((0, 1))])
     if vectors.ndim != 2 or len(vectors) < 2 or not np.isfinite(vectors).all():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Energy: does the song fade away or blow up?"""
+"""Energy: does the song fade away, or does its level explode?"""
 
 import math
 
@@ -10,17 +10,18 @@ _SILENCE_DB = -120.0
 
 
 def energy_curve(samples: np.ndarray, hop: int) -> np.ndarray:
-    """RMS level of each run of `hop` samples.
+    """RMS level of consecutive pieces of `hop` samples.
 
     Args:
-        samples: (S,).
-        hop: samples a reading; what is left over at the end is dropped.
+        samples: Samples of shape (S,).
+        hop: Samples in a piece. A shorter piece at the end is dropped.
 
     Returns:
-        float64 (S // hop,) in dB, 0 = full scale (a square wave), a full sine -3.01; silence reads -120.
+        Float64 array of shape (S // hop,), in dB of full scale: 0 for a square wave at full scale, -3.01 for a sine at
+        full scale, -120 for silence.
 
     Raises:
-        ValueError: if the samples are not mono and finite, or shorter than `hop`.
+        ValueError: If the samples are not mono and finite, or shorter than `hop`.
 
     Example:
         >>> import numpy as np
@@ -38,19 +39,19 @@ def energy_curve(samples: np.ndarray, hop: int) -> np.ndarray:
 
 
 def energy_drift_db(song: np.ndarray, reference: np.ndarray, part: float = 0.25) -> float:
-    """Level of the song's end over the level of the reference.
+    """RMS level of the end of the song relative to the level of the reference.
 
     Args:
-        song: samples (S,).
-        reference: music that the song should be as loud as: its seed, or the training music.
-        part: how much of the song is its end, in (0, 1].
+        song: Samples of shape (S,).
+        reference: Samples whose level the song should keep: its seed, or the training music.
+        part: Share of the song that is its end, in (0, 1].
 
     Returns:
-        dB in about [-120, 120]: 0 = as loud as the reference, -120 = the song has died away, above 0 = it
-        blows up. 0 if both are silent.
+        Decibels in about [-120, 120]: 0 means as loud as the reference, -120 a song that ends in silence, above 0 a
+        song that ends louder. 0 if both are silent.
 
     Raises:
-        ValueError: if either is not mono and finite, or `part` is out of range.
+        ValueError: If either is not mono and finite, or `part` is out of range.
 
     Example:
         >>> import numpy as np

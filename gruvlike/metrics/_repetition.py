@@ -1,4 +1,4 @@
-"""Loops: does the song say anything new?"""
+"""Loops: does the song repeat itself?"""
 
 import numpy as np
 
@@ -6,31 +6,28 @@ from gruvlike import _checks
 from gruvlike.metrics._spectra import frame_sizes, log_mel
 
 _RANGE_DB = 80.0
-_JUST_NOTICED_DB = 1.0
+_JUST_NOTICED_DB = 1.0  # about the smallest difference in level that people notice
 
 
 def novelty(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """How far each second is from the nearest earlier second.
+    """Distance of each second from the most similar earlier second.
 
-    Seconds are compared as log-mel spectra (64 ms frames 16 ms apart, up to 40 bands, 80 dB deep), less the
-    average spectrum of the whole: what all seconds share is not likeness, so that noise is new all the time. The
-    distance of seconds a and b is `|a - b| / sqrt(|a|^2 + |b|^2 + |1 dB|^2)`, the earlier one may begin anywhere (in
-    steps of 16 ms) but must have ended. The 1 dB makes a frozen sound, which has nothing but its average, like itself.
+    Seconds are compared as log-mel spectra (frames of 64 ms, 16 ms apart, up to 40 bands, a range of 80 dB). First the
+    average spectrum of the whole sound is subtracted, because features that all seconds share are no repetition; so
+    noise counts as new. The distance of seconds a and b is `|a - b| / sqrt(|a|^2 + |b|^2 + |1 dB|^2)`. The earlier
+    second may begin at any multiple of 16 ms, and must have ended. Because of the 1 dB, the seconds of a constant
+    sound, which do not differ from the average, count as equal.
 
     Args:
-        samples: (S,), two seconds or more; what is left over at the end is dropped.
-        sample_rate: samples per second.
+        samples: Samples of shape (S,), two seconds or longer. A part of a second at the end is dropped.
+        sample_rate: Samples per second.
 
     Returns:
-        float64, one value in [0, 1] a second from the first on: 0 = heard before, 1 = nothing in common with
-        what was before. The first second has no earlier one and reads 1. It does not change with the gain. Silence
-        after the first second reads 0.
+        Float64 array with a value in [0, 1] for each second: 0 for an exact repetition, 1 for a second that has nothing
+        in common with earlier ones. The first second gives 1, silence after it 0. The gain does not matter.
 
     Raises:
-        ValueError: if the samples are not mono and finite, or shorter than two seconds.
-
-    References:
-        J. Foote, "Visualizing music and audio using self-similarity", ACM Multimedia 1999.
+        ValueError: If the samples are not mono and finite, or shorter than two seconds.
 
     Example:
         >>> import numpy as np
@@ -38,6 +35,9 @@ def novelty(samples: np.ndarray, sample_rate: int) -> np.ndarray:
         >>> bar = np.random.default_rng(0).normal(size=16_000)
         >>> metrics.novelty(np.tile(bar, 3), sample_rate=8000).round(1)
         array([1., 1., 0., 0., 0., 0.])
+
+    References:
+        J. Foote, "Visualizing music and audio using self-similarity", ACM Multimedia 1999.
     """
     samples = _checks.mono("samples", samples)
     sample_rate = _checks.positive_int("sample_rate", sample_rate, minimum=500)
@@ -50,9 +50,9 @@ def novelty(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     features = log_mel(samples, sample_rate)
     features = np.maximum(features, features.max() - _RANGE_DB)
     features = features - features.mean(axis=0)
-    length = (sample_rate - frame_size) // hop + 1  # frames wholly inside a second
+    length = (sample_rate - frame_size) // hop + 1  # frames that lie wholly inside a second
     starts = np.arange(len(samples) // sample_rate) * sample_rate // hop
-    earlier = starts - -(-sample_rate // hop) + 1  # of these, the second that begins there has ended
+    earlier = starts - -(-sample_rate // hop) + 1  # number of starts whose second has ended by then
     sums = np.concatenate([[0.0], np.cumsum(np.square(features, dtype=np.float64).sum(axis=1))])
     sizes = sums[length:] - sums[:-length]
     return np.array(
@@ -67,21 +67,18 @@ def novelty(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def repetition(samples: np.ndarray, sample_rate: int) -> float:
-    """Is the song stuck in a loop? One less the mean `novelty` of its second half.
+    """One minus the mean `novelty` of the second half of the song: is it stuck in a loop?
 
     Args:
-        samples: (S,), two seconds or more.
-        sample_rate: samples per second.
+        samples: Samples of shape (S,), two seconds or longer.
+        sample_rate: Samples per second.
 
     Returns:
-        [0, 1]. A loop that came round in the first half, a frozen sound or silence reads about 1, white
-        noise about 0.1, music 0.3 to 0.8 (the more it is built of exact loops, the higher): compare with the reference.
+        A number in [0, 1]: about 1 for a loop that began in the first half, for a constant sound and for silence; about
+        0.1 for white noise; 0.3 to 0.8 for music, more if it consists of exact loops. Compare with the reference.
 
     Raises:
-        ValueError: if the samples are not mono and finite, or shorter than two seconds.
-
-    References:
-        See `novelty`.
+        ValueError: If the samples are not mono and finite, or shorter than two seconds.
 
     Example:
         >>> import numpy as np
@@ -89,13 +86,16 @@ def repetition(samples: np.ndarray, sample_rate: int) -> float:
         >>> bar = np.random.default_rng(0).normal(size=16_000)
         >>> round(metrics.repetition(np.tile(bar, 3), sample_rate=8000), 2)
         1.0
+
+    References:
+        See `novelty`.
     """
     curve = novelty(samples, sample_rate)
     return float(1 - curve[len(curve) // 2 :].mean())
 
 
 def _nearest(features: np.ndarray, sizes: np.ndarray, start: int, count: int) -> float:
-    """Distance of the second that begins at frame `start` from the nearest of those that begin at the first `count`."""
+    """Returns the least distance of the second at frame `start` from the seconds at the frames below `count`."""
     length = len(features) - len(sizes) + 1
     products = features[start : start + length] @ features[: count + length - 1].T
     dots = np.zeros(count)

@@ -19,7 +19,7 @@ _REFERENCE_SECONDS = 120
 _LEAST_SECONDS = 4
 _LEAST_BLOCKS = 4
 _CORPUS_SUFFIXES = (".h5", ".hdf5")
-# measure, what it reads when nothing is wrong (a song as good as its reference)
+# Each measure, and its value for a song without fault.
 _ROWS = (
     ("tick_ratio", "1: no tick"),
     ("tick_level_db", "0: no tick"),
@@ -37,10 +37,12 @@ _ROWS = (
 
 
 class Report(dict[str, float]):
-    """Figures by name; those that end in `_reference` are the reference's own. As text it is a table.
+    """The result of `report`: figures by name. Names that end in `_reference` belong to the reference.
+
+    `print` shows a table.
 
     Attributes:
-        closest: the second of the song that is most like the reference, a `CopyMatch`.
+        closest: The second of the song that is most similar to the reference, a `CopyMatch`.
     """
 
     def __init__(self, figures: dict[str, float], closest: CopyMatch):
@@ -59,26 +61,26 @@ class Report(dict[str, float]):
 
 
 def report(song: Any, reference: Any, hop: int, sample_rate: int | None = None) -> Report:
-    """Takes all the measures of a song against reference music.
+    """Computes all measures of a song, compared with reference music.
 
-    Copies are looked for in the whole reference; the other measures take up to two minutes of it, in pieces as long
-    as the song. `docs/metrics.md` says how to read the figures.
+    Copies are searched for in the whole reference. The other measures use up to two minutes of it, in pieces as long as
+    the song. `docs/metrics.md` explains the figures.
 
     Args:
-        song: samples (S,), or an audio file. At least 4 seconds and 4 blocks long.
-        reference: a `Corpus`, a corpus file (.h5), a folder of audio, an audio file, samples, or a sequence of
-            (name, samples): the music that the song should sound like. At least as long as the song must be.
-        hop: samples from one block of the song to the next, at least 16.
-        sample_rate: samples per second. None takes the corpus's, else the song file's own; files are
+        song: Samples of shape (S,), or an audio file, at least 4 seconds and 4 blocks long.
+        reference: The music that the song should sound like: a `Corpus`, a corpus file (.h5), a folder of audio, an
+            audio file, samples, or a sequence of (name, samples), at least 4 seconds and 4 blocks long.
+        hop: Samples from one block of the song to the next, at least 16.
+        sample_rate: Samples per second. `None` takes that of the corpus, or else that of the song's file. Files are
             resampled to it.
 
     Returns:
-        A `Report`, a dictionary of floats, one for each measure; `print` shows it as a table. Beside it stand
-        the reference's own figures: `frechet_distance_reference` is between two halves of the reference.
+        A `Report`, a dictionary of floats with an entry for each measure; `print` shows a table. Names that end in
+        `_reference` are the same measures of the reference; `frechet_distance_reference` compares two halves of it.
 
     Raises:
-        ValueError: if either is too short or no samples, or the sample rate is unknown or differs.
-        FileNotFoundError: if there is no such file or folder, or no audio in it.
+        ValueError: If song or reference is too short or no samples, or the sample rate is unknown or differs.
+        FileNotFoundError: If a file or folder does not exist, or a folder holds no audio.
 
     Example:
         >>> import numpy as np
@@ -141,7 +143,7 @@ def _is_path(value: Any) -> bool:
 
 
 def _opened(reference: Any) -> Any:
-    """Returns a corpus for a corpus file, anything else as it is."""
+    """Returns the corpus of a corpus file; any other reference is returned as it is."""
     if _is_path(reference) and Path(reference).suffix in _CORPUS_SUFFIXES:
         from gruvlike.corpus import Corpus
 
@@ -164,7 +166,7 @@ def _sample_rate(song: Any, reference: Any, sample_rate: int | None) -> int:
 def _file_rate(path: Any) -> int:
     import soundfile
 
-    with open(path, "rb") as file:  # the system's own words for a missing file
+    with open(path, "rb") as file:  # raises FileNotFoundError for a missing file
         try:
             return soundfile.SoundFile(file).samplerate
         except soundfile.LibsndfileError as error:
@@ -196,7 +198,7 @@ def _tracks(reference: Any, rate: int) -> list[tuple[str, np.ndarray]]:
 
 
 def _pieces(tracks: list[tuple[str, np.ndarray]], size: int, rate: int, hop: int) -> list[np.ndarray]:
-    """Cuts up to two minutes in pieces as long as the song, so that the figures of both compare."""
+    """Cuts up to two minutes into pieces as long as the song, so that the figures of both can be compared."""
     size = min(max(size, _LEAST_SECONDS * rate), _REFERENCE_SECONDS * rate)
     count = _REFERENCE_SECONDS * rate // size
     sounds = [samples for _, samples in tracks]
@@ -206,7 +208,7 @@ def _pieces(tracks: list[tuple[str, np.ndarray]], size: int, rate: int, hop: int
     for samples in chosen:
         spare = max(len(samples) - size, 0)
         share = max(min(count // len(chosen), len(samples) // size), 1)
-        for index in range(share):  # a single piece comes from the middle
+        for index in range(share):  # a single piece is cut from the middle
             start = spare * (2 * index + 1) // (2 * share) // hop * hop
             pieces.append(_checks.mono("reference", samples[start : start + size]))
     return pieces

@@ -1,4 +1,4 @@
-"""Spectra: does the song have the color of the reference, and is it more than noise?"""
+"""Spectra: does the song have the spectrum of the reference, and is it noise?"""
 
 import numpy as np
 import scipy.fft
@@ -6,33 +6,31 @@ import scipy.signal
 
 from gruvlike import _checks
 
-_RANGE_DB = 80.0  # what lies farther below the loudest point is taken for silence
+_RANGE_DB = 80.0  # points farther below the loudest one count as silence
 _SILENT_FRAME_DB = 60.0
 
 
 def spectral_convergence(
     song: np.ndarray, reference: np.ndarray, aligned: bool = True, frame_size: int = 1024
 ) -> float:
-    """Distance of two magnitude spectra over the size of the reference's.
+    """Distance of two magnitude spectra, divided by the norm of the reference's spectrum.
 
-    `|| |R| - |X| || / || |R| ||` over short-time spectra (Hann window, a quarter frame apart).
-    `aligned=True` compares frame by frame: for a copy that should be the same music sample for sample.
-    `aligned=False` compares the two average magnitude spectra: for a song and music that it should sound like.
+    It is `|| |R| - |X| || / || |R| ||` for short-time spectra (Hann window, a quarter frame apart). `aligned=True`
+    compares frame by frame, for a copy that should be equal sample for sample. `aligned=False` compares the two average
+    magnitude spectra, for a song and music that it should resemble.
 
     Args:
-        song: samples (S,).
-        reference: samples; of the same length when `aligned`.
-        aligned: whether the same instant is at the same sample in both.
-        frame_size: samples a frame.
+        song: Samples of shape (S,).
+        reference: Samples; of the same length when `aligned`.
+        aligned: Whether the same instant is at the same sample in both.
+        frame_size: Samples a frame.
 
     Returns:
-        0 = equal; 1 = as far as silence is; above for a louder song. Two silences read 0, a silent reference 1.
+        0 if equal; 1 for a silent song; more than 1 for a much louder song. Two silent sounds give 0, a silent
+        reference alone gives 1.
 
     Raises:
-        ValueError: if either is not mono and finite or is shorter than a frame, or if lengths differ when `aligned`.
-
-    References:
-        N. Sturmel, L. Daudet, "Signal reconstruction from STFT magnitude", DAFx 2011.
+        ValueError: If either is not mono and finite or is shorter than a frame, or if lengths differ when `aligned`.
 
     Example:
         >>> import numpy as np
@@ -40,6 +38,9 @@ def spectral_convergence(
         >>> music = np.sin(np.arange(8000) / 5)
         >>> round(metrics.spectral_convergence(0.9 * music, music), 3)
         0.1
+
+    References:
+        N. Sturmel, L. Daudet, "Signal reconstruction from STFT magnitude", DAFx 2011.
     """
     spectra = [np.sqrt(power) for power in _pair(song, reference, aligned, frame_size)]
     ours, theirs = spectra if aligned else [magnitude.mean(axis=0) for magnitude in spectra]
@@ -52,23 +53,21 @@ def log_spectral_distance(
 ) -> float:
     """Root mean square difference of two spectra in dB.
 
-    `aligned=True`: the root mean square over frequencies in each frame, averaged over frames. `aligned=False`: over
-    the frequencies of the two average log spectra. What lies 80 dB below the loudest point of either is cut.
+    With `aligned=True` it is the root mean square over the frequencies of each frame, averaged over frames. With
+    `aligned=False` it is taken over the frequencies of the two average log spectra. Levels more than 80 dB below the
+    loudest point of both are raised to -80 dB.
 
     Args:
-        song: samples (S,).
-        reference: samples; of the same length when `aligned`.
-        aligned: whether the same instant is at the same sample in both.
-        frame_size: samples a frame.
+        song: Samples of shape (S,).
+        reference: Samples; of the same length when `aligned`.
+        aligned: Whether the same instant is at the same sample in both.
+        frame_size: Samples a frame.
 
     Returns:
-        dB in [0, 80]: 0 = equal, g for a copy that is g dB louder, 80 at most. Two silences read 0.
+        Decibels in [0, 80]: 0 if equal, g for a copy that is g dB louder. Two silent sounds give 0.
 
     Raises:
-        ValueError: if either is not mono and finite or is shorter than a frame, or if lengths differ when `aligned`.
-
-    References:
-        A. Gray, J. Markel, "Distance measures for speech processing", IEEE Trans. ASSP 24, 1976.
+        ValueError: If either is not mono and finite or is shorter than a frame, or if lengths differ when `aligned`.
 
     Example:
         >>> import numpy as np
@@ -76,6 +75,9 @@ def log_spectral_distance(
         >>> music = np.random.default_rng(0).normal(size=8000)
         >>> round(metrics.log_spectral_distance(0.1 * music, music), 3)
         20.0
+
+    References:
+        A. Gray, J. Markel, "Distance measures for speech processing", IEEE Trans. ASSP 24, 1976.
     """
     powers = _pair(song, reference, aligned, frame_size)
     loudest = max(float(power.max()) for power in powers)
@@ -88,51 +90,52 @@ def log_spectral_distance(
 
 
 def spectral_flatness(samples: np.ndarray, frame_size: int = 1024) -> float:
-    """Geometric mean of the power spectrum over its arithmetic mean, averaged over frames that are not silent.
+    """Geometric mean of the power spectrum divided by its arithmetic mean, averaged over frames that are not silent.
 
     Args:
-        samples: (S,).
-        frame_size: samples a frame.
+        samples: Samples of shape (S,).
+        frame_size: Samples a frame.
 
     Returns:
-        [0, 1]: a tone reads about 0, white noise 0.56 (exp of minus Euler's constant), a single click 1.
-        Silence reads 0. Frames 60 dB below the loudest do not count.
+        A number in [0, 1]: about 0 for a tone, 0.56 for white noise (exp of minus Euler's constant), 1 for a single
+        click, 0 for silence. Frames more than 60 dB below the loudest frame count as silent.
 
     Raises:
-        ValueError: if the samples are not mono and finite, or shorter than a frame.
-
-    References:
-        J. D. Johnston, "Transform coding of audio signals using perceptual noise criteria", IEEE JSAC 6, 1988.
+        ValueError: If the samples are not mono and finite, or shorter than a frame.
 
     Example:
         >>> import numpy as np
         >>> from gruvlike import metrics
         >>> round(metrics.spectral_flatness(np.random.default_rng(0).normal(size=80_000)), 2)
         0.56
+
+    References:
+        J. D. Johnston, "Transform coding of audio signals using perceptual noise criteria", IEEE JSAC 6, 1988.
     """
     power = power_spectra(_checks.mono("samples", samples), frame_size, frame_size // 4).astype(np.float64)
     level = power.mean(axis=1)
     if not level.max() > 0:
         return 0.0
-    heard = level > level.max() * 10 ** (-_SILENT_FRAME_DB / 10)
-    power, level = power[heard], level[heard]
+    audible = level > level.max() * 10 ** (-_SILENT_FRAME_DB / 10)
+    power, level = power[audible], level[audible]
     shape = np.maximum(power / level[:, None], 1e-12)
     return float(np.minimum(np.exp(np.log(shape).mean(axis=1)), 1).mean())
 
 
 def flatness_excess_db(song: np.ndarray, reference: np.ndarray, frame_size: int = 1024) -> float:
-    """`spectral_flatness` of the song over that of the reference.
+    """`spectral_flatness` of the song relative to that of the reference, in dB.
 
     Args:
-        song: samples (S,).
-        reference: the music that the song continues or imitates.
-        frame_size: samples a frame.
+        song: Samples of shape (S,).
+        reference: The music that the song continues or imitates.
+        frame_size: Samples a frame.
 
     Returns:
-        dB in [-120, 120]: 0 = as noisy as the reference, above = noisier, below = purer (or silent).
+        Decibels in [-120, 120]: 0 for a song as noisy as the reference, above 0 for a noisier one, below 0 for a more
+        tonal or a silent one.
 
     Raises:
-        ValueError: if either is not mono and finite, or shorter than a frame.
+        ValueError: If either is not mono and finite, or shorter than a frame.
 
     Example:
         >>> import numpy as np
@@ -146,7 +149,7 @@ def flatness_excess_db(song: np.ndarray, reference: np.ndarray, frame_size: int 
 
 
 def power_spectra(samples: np.ndarray, frame_size: int, hop: int) -> np.ndarray:
-    """Power spectra of Hann-windowed frames that lie wholly inside: (S,) -> float32 (T, frame_size // 2 + 1)."""
+    """Returns the power spectra of Hann-windowed frames inside the sound: (S,) -> float32 (T, frame_size // 2 + 1)."""
     frame_size = _checks.positive_int("frame_size", frame_size, minimum=8)
     if len(samples) < frame_size:
         raise ValueError(
@@ -160,11 +163,11 @@ def power_spectra(samples: np.ndarray, frame_size: int, hop: int) -> np.ndarray:
 
 
 def log_mel(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Mel power spectra in dB, 64 ms frames 16 ms apart, up to 40 bands: (S,) -> float32 (T, bands).
+    """Returns mel power spectra in dB, for frames of 64 ms, 16 ms apart, in up to 40 bands: (S,) -> float32 (T, bands).
 
-    0 dB is about a full sine; there is no floor (the caller chooses one), silence reads -200.
+    A sine at full scale has about 0 dB. Levels are not limited from below; silence has -200 dB.
     """
-    import librosa.filters  # 1 s, which the other measures need not wait for
+    import librosa.filters  # imported here because it takes 1 s and the other measures do not need it
 
     frame_size, hop = frame_sizes(sample_rate)
     bands = min(40, frame_size // 4)
@@ -174,7 +177,7 @@ def log_mel(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def frame_sizes(sample_rate: int) -> tuple[int, int]:
-    """Samples of the frames of `log_mel`, and samples from one to the next."""
+    """Returns the frame size and the hop of `log_mel`, in samples."""
     hop = max(round(0.016 * sample_rate), 2)
     return 4 * hop, hop
 

@@ -1,36 +1,36 @@
-"""Ticks: what is heard at the seams between blocks and nowhere else."""
+"""Ticks: jumps and clicks at the seams between blocks."""
 
 import numpy as np
 import scipy.stats
 
 from gruvlike import _checks
 
-# A third difference is a high-pass of +18 dB an octave that four samples settle: a jump or a click at a seam touches
-# no more than these four, so its energy stays beside the seam instead of ringing into the block.
+# A third difference is a high-pass of +18 dB per octave with a response of four samples. A jump or click at a seam
+# changes only four values, so its energy stays at the seam instead of ringing into the block.
 _ORDER = 3
 _BOX = 4
-_GUARD, _REACH = 8, 64  # samples: the surroundings of a place are those that lie this far from it
+_GUARD, _REACH = 8, 64  # the surroundings of a sample are the samples at this least and largest distance
 _TRIM = 0.1
 _SMALLEST_HOP = 16
 _BLOCKS = 4
 
 
 def tick_ratio(samples: np.ndarray, hop: int, start: int = 0) -> float:
-    """Median jump across the seams between blocks over the median jump elsewhere.
+    """Median jump across the seams between blocks, divided by the median jump elsewhere.
 
-    A jump is `|x[n] - x[n - 1]|`, a seam is every n = start + k * hop. Music that knows nothing of the blocks reads
-    1.0; the fewer the seams, the farther it strays from that by chance (a hundred seams: about 0.2).
+    A jump is `|x[n] - x[n - 1]|`; seams are at n = start + k * hop. Music that was not made in blocks has a ratio of
+    about 1.0. The fewer seams, the more it varies by chance (by about 0.2 for a hundred seams).
 
     Args:
-        samples: the song, (S,), at least four blocks long.
-        hop: samples from one seam to the next, at least 2.
-        start: a sample that begins a block. Samples before it are judged too.
+        samples: The song, of shape (S,), at least four blocks long.
+        hop: Samples from one seam to the next, at least 2.
+        start: Index of a sample that begins a block. Samples before it are measured, too.
 
     Returns:
-        A ratio in [0, 1e6]; 1.0 = no tick, and for silence. It does not change with the gain.
+        A ratio in [0, 1e6]: 1.0 without ticks, and for silence. The gain does not matter.
 
     Raises:
-        ValueError: if the samples are not mono and finite, or shorter than four blocks.
+        ValueError: If the samples are not mono and finite, or shorter than four blocks.
 
     Example:
         >>> import numpy as np
@@ -45,33 +45,31 @@ def tick_ratio(samples: np.ndarray, hop: int, start: int = 0) -> float:
     seams = np.zeros(len(jumps), bool)
     seams[(start - 1) % hop :: hop] = True
     across, elsewhere = np.median(jumps[seams]), np.median(jumps[~seams])
-    least = 1e-6 * jumps.max()  # where nothing moves but the seams, the ratio stays finite
+    least = 1e-6 * jumps.max()  # keeps the ratio finite if the sound only changes at the seams
     return float(max(across, least) / max(elsewhere, least)) if least > 0 else 1.0
 
 
 def tick_profile(samples: np.ndarray, hop: int, start: int = 0) -> np.ndarray:
-    """How far the high-passed signal stands out against its surroundings, at every place in the block.
+    """Level of the high-passed signal over that of its surroundings, at each position within a block.
 
-    The energy of the third difference in four samples is compared, in dB, with its surroundings: the 8 to 64 samples
-    before, and as many after. Both differences are averaged over all blocks at the same place, less a tenth of
-    the blocks at either end. This is the envelope of the high-passed signal, folded at the block rate: what does not
-    come back with every block averages out. A drum in step with the blocks stands out against what was before it,
-    not against its own decay; so the smaller of the two differences counts, and 0 where their signs differ.
-    Neighbors are compared in dB, so ticks in quiet passages count as much as in loud ones.
+    The energy of the third difference over four samples is compared, in dB, with that of the samples at a distance of 8
+    to 64 before, and with that of as many samples after. Each of the two differences is averaged at the same position
+    over all blocks; the highest and lowest tenth of the blocks is left out. This folds the envelope of the high-passed
+    signal at the block rate: sounds that do not return in every block average out. A drum in time with the blocks is
+    louder than the sound before it, but not louder than its own decay after it. So the result is the smaller of the two
+    differences, or 0 if their signs differ. Because levels are compared in dB, ticks in quiet passages count as much as
+    ticks in loud ones.
 
     Args:
-        samples: the song, (S,), at least four blocks long.
-        hop: samples from one seam to the next, at least 16.
-        start: a sample that begins a block.
+        samples: The song, of shape (S,), at least four blocks long.
+        hop: Samples from one seam to the next, at least 16.
+        start: Index of a sample that begins a block.
 
     Returns:
-        float64 (hop,), in dB; place 0 is the seam, most places read about 0.
+        Float64 array of shape (hop,), in dB. Position 0 is the seam. Most positions are about 0.
 
     Raises:
-        ValueError: if the samples are not mono and finite, or shorter than four blocks.
-
-    References:
-        The smaller of two slopes, 0 where they disagree: the minmod limiter of P. L. Roe (1986).
+        ValueError: If the samples are not mono and finite, or shorter than four blocks.
 
     Example:
         >>> import numpy as np
@@ -80,6 +78,9 @@ def tick_profile(samples: np.ndarray, hop: int, start: int = 0) -> np.ndarray:
         >>> noise[7::100] += 10
         >>> int(metrics.tick_profile(noise, 100).argmax())
         7
+
+    References:
+        P. L. Roe (1986): the minmod limiter, the smaller of two slopes, or 0 if their signs differ.
     """
     samples, hop, start = _checked(samples, hop, start, smallest_hop=_SMALLEST_HOP)
     first, before, after = _contrasts(samples.astype(np.float64), hop)
@@ -95,20 +96,20 @@ def tick_profile(samples: np.ndarray, hop: int, start: int = 0) -> np.ndarray:
 
 
 def tick_level_db(samples: np.ndarray, hop: int, start: int = 0) -> float:
-    """Level of the ticks at the seams: the `tick_profile` at its first place.
+    """Level of the ticks at the seams: the first value of `tick_profile`.
 
     Args:
-        samples: the song, (S,), at least four blocks long.
-        hop: samples from one seam to the next, at least 16.
-        start: a sample that begins a block.
+        samples: The song, of shape (S,), at least four blocks long.
+        hop: Samples from one seam to the next, at least 16.
+        start: Index of a sample that begins a block.
 
     Returns:
-        dB, about -10 to 70; 0 = no tick, and for silence. It does not change with the gain. Chance alone makes it stray
-        by about 5 dB over the square root of the number of seams. A click track in step with the hop is a
-        tick by this measure: read it beside `tick_excess_db`.
+        Decibels, about -10 to 70: 0 without ticks, and for silence. The gain does not matter. By chance it varies by
+        about 5 dB divided by the square root of the number of seams. A click track in time with the hop counts as
+        ticks; `tick_excess_db` compares with the reference.
 
     Raises:
-        ValueError: if the samples are not mono and finite, or shorter than four blocks.
+        ValueError: If the samples are not mono and finite, or shorter than four blocks.
 
     Example:
         >>> import numpy as np
@@ -122,18 +123,18 @@ def tick_level_db(samples: np.ndarray, hop: int, start: int = 0) -> float:
 
 
 def tick_excess_db(song: np.ndarray, reference: np.ndarray, hop: int) -> float:
-    """`tick_level_db` of the song less that of the reference: what a rhythm in step with the hop adds to both goes.
+    """`tick_level_db` of the song minus that of the reference: a rhythm in time with the hop, which both have, cancels.
 
     Args:
-        song: samples (S,), at least four blocks long.
-        reference: the music that the song continues or imitates, as long again, at the same sample rate.
-        hop: samples from one seam to the next, at least 16.
+        song: Samples of shape (S,), at least four blocks long.
+        reference: The music that the song continues or imitates, at least four blocks long, at the same sample rate.
+        hop: Samples from one seam to the next, at least 16.
 
     Returns:
-        dB; 0 = the song ticks no more than the reference.
+        Decibels: 0 for a song that ticks as much as the reference.
 
     Raises:
-        ValueError: if either is not mono and finite, or shorter than four blocks.
+        ValueError: If either is not mono and finite, or shorter than four blocks.
 
     Example:
         >>> import numpy as np
@@ -158,14 +159,14 @@ def _checked(samples: np.ndarray, hop: int, start: int, smallest_hop: int) -> tu
 
 
 def _contrasts(samples: np.ndarray, hop: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """Returns n0 and, for every sample from n0 on, its high-passed energy in dB over that before it and after it."""
+    """Returns n0 and, for each sample from n0 on, its high-passed level in dB over the levels before and after it."""
     energy = np.square(np.diff(samples, _ORDER))
-    box = np.convolve(energy, np.ones(_BOX), "valid")  # box[i]: what a tick between samples i + 2 and i + 3 touches
-    floor = 1e-7 * box.mean()  # digital silence stays 70 dB under the song, not infinitely far
+    box = np.convolve(energy, np.ones(_BOX), "valid")  # a tick between samples i + 2 and i + 3 is inside box[i]
+    floor = 1e-7 * box.mean()  # digital silence counts as 70 dB below the song
     level = 10 * np.log10(box + floor) if floor > 0 else np.zeros(len(box))
     guard, reach = min(_GUARD, hop // 4), min(_REACH, hop // 2)
     sums = np.concatenate([[0.0], np.cumsum(level)])
     wide = reach - guard + 1
-    means = (sums[wide:] - sums[:-wide]) / wide  # means[i]: of level[i : i + wide]
+    means = (sums[wide:] - sums[:-wide]) / wide  # means[i] is the mean of level[i : i + wide]
     here = np.arange(reach, len(level) - reach)
     return reach + _ORDER, level[here] - means[here - reach], level[here] - means[here + guard]

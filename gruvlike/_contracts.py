@@ -11,6 +11,8 @@ import numpy as np
 
 Result = TypeVar("Result", covariant=True)
 
+Shape = tuple[int | None, ...]  # of a tensor, as Keras gives it: unknown sizes are None
+
 
 class Tensor(Protocol):
     """A numpy array, or a tensor of any backend, eager or symbolic."""

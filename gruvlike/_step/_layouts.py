@@ -13,13 +13,15 @@ On a GPU, torch rounds the sum to that type; on a CPU, where its products in hal
 converts the matrix at each step. States, biases and everything else stay as they are.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
 from gruvlike._backend import on_cpu
+from gruvlike._contracts import Shape, Tensor
 from gruvlike._step._stateless import StatelessStack
 
 STRIP = 64  # columns: wider and narrower strips gain less
@@ -60,7 +62,7 @@ class LaidOutStack(StatelessStack):
             for copy, values in zip(copies, self._values(weight), strict=True):
                 copy.assign(values)
 
-    def _replace(self, layer: Any) -> Any:
+    def _replace(self, layer: keras.Layer) -> keras.Layer:
         plain = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
         stock = type(plain) in (keras.layers.Dense, keras.layers.LSTM, keras.layers.GRU)
         if not stock or (self._dtype == "float32" and {plain.compute_dtype, plain.variable_dtype} != {"float32"}):
@@ -85,7 +87,7 @@ class LaidOutStack(StatelessStack):
         self._copies.append((tuple(copies), weight))
         return _Factor(tuple(copies), self._layout == "transposed")
 
-    def _values(self, weight: keras.Variable) -> list[Any]:
+    def _values(self, weight: keras.Variable) -> Sequence[Tensor]:
         if self._layout == "strips":
             cuts = list(range(STRIP, weight.shape[1], STRIP))
             if keras.backend.backend() == "jax":  # JAX would compile each cut
@@ -110,12 +112,12 @@ class _Factor(NamedTuple):
 class _Cell(keras.layers.Layer):
     """A stock cell whose two products read `kernel` and `recurrent_kernel` in place of its own."""
 
-    def __init__(self, cell: Any, kernel: _Factor, recurrent_kernel: _Factor):
+    def __init__(self, cell: keras.Layer, kernel: _Factor, recurrent_kernel: _Factor):
         super().__init__(dtype=cell.dtype_policy)
         self.cell, self.kernel, self.recurrent_kernel = cell, kernel, recurrent_kernel
         self.built = True
 
-    def products(self, frame: Any, state: Any) -> tuple[Any, Any]:
+    def products(self, frame: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the products of the frame and of the state with their matrices, biases included."""
         factors = (frame, self.kernel), (state, self.recurrent_kernel)
         parts = [_product(rows, factor, self.compute_dtype) for rows, factor in factors]
@@ -127,7 +129,7 @@ class _Cell(keras.layers.Layer):
 
 
 class _LSTMCell(_Cell):
-    def call(self, frame: Any, states: list, training: bool | None = None) -> tuple[Any, list]:
+    def call(self, frame: Tensor, states: list[Tensor], training: bool | None = None) -> tuple[Tensor, list[Tensor]]:
         hidden, carry = states
         i, f, candidate, o = ops.split(_sum(*self.products(frame, hidden)), 4, axis=-1)
         gate, activation = self.cell.recurrent_activation, self.cell.activation
@@ -137,7 +139,7 @@ class _LSTMCell(_Cell):
 
 
 class _GRUCell(_Cell):
-    def call(self, frame: Any, states: list, training: bool | None = None) -> tuple[Any, list]:
+    def call(self, frame: Tensor, states: list[Tensor], training: bool | None = None) -> tuple[Tensor, list[Tensor]]:
         (hidden,) = states
         (z, r, candidate), (inner_z, inner_r, inner) = (
             ops.split(part, 3, axis=-1) for part in self.products(frame, hidden)
@@ -156,28 +158,28 @@ class _Dense(keras.layers.Layer):
         self.dense, self.kernel = dense, kernel
         self.built = True
 
-    def call(self, frames: Any, mask: Any = None) -> Any:
+    def call(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
         rows = ops.reshape(frames, (-1, frames.shape[-1]))  # TensorFlow would read the matrix once for each clip
         outputs = _product(rows, self.kernel, self.compute_dtype)
         outputs = outputs if self.dense.bias is None else _sum(outputs, self.dense.bias)
         return self.dense.activation(ops.reshape(outputs, (*ops.shape(frames)[:-1], self.dense.units)))
 
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self.dense.compute_output_shape(input_shape)
 
 
-def _sum(product: Any, other: Any) -> Any:
+def _sum(product: Tensor, other: Tensor) -> Tensor:
     """Returns the sum; on TensorFlow as a difference: a product and an addition XLA computes as one, on one core."""
     return product - (-other) if keras.backend.backend() == "tensorflow" else product + other
 
 
-def _product(rows: Any, factor: _Factor, dtype: str) -> Any:
+def _product(rows: Tensor, factor: _Factor, dtype: str) -> Tensor:
     """Returns `rows` (B, F) times a matrix, as `dtype`."""
     products = [_product_of_one(rows, matrix, factor.transposed) for matrix in factor.matrices]
     return ops.cast(products[0] if len(products) == 1 else ops.concatenate(products, axis=-1), dtype)
 
 
-def _product_of_one(rows: Any, matrix: keras.Variable, transposed: bool) -> Any:
+def _product_of_one(rows: Tensor, matrix: keras.Variable, transposed: bool) -> Tensor:
     backend = keras.backend.backend()
     if transposed:
         return ops.transpose(ops.matmul(matrix.value, ops.transpose(ops.cast(rows, matrix.dtype))))

@@ -24,6 +24,8 @@ from gruvlike._step._stateless import Weights
 from gruvlike._step._step import Carried, Step
 
 _CHUNK_BYTES = 8 * 2**20  # of output frames: this bounds memory, and how often the host is asked
+Recorded = Callable[..., tuple[Tensor, list[Tensor]]]
+
 _ALL = 2**30  # more steps than a chunk has
 
 
@@ -110,8 +112,8 @@ class Loop:
 
 
 class _TensorFlowLoop(Loop):
-    def __init__(self, *args: Any):
-        super().__init__(*args)
+    def __init__(self, step: Step, batch_size: int, chunk: int | None = None):
+        super().__init__(step, batch_size, chunk)
         import tensorflow as tf
 
         self._tf = tf
@@ -160,8 +162,8 @@ class _TensorFlowLoop(Loop):
 
 
 class _JaxLoop(Loop):
-    def __init__(self, *args: Any):
-        super().__init__(*args)
+    def __init__(self, step: Step, batch_size: int, chunk: int | None = None):
+        super().__init__(step, batch_size, chunk)
         import jax
 
         self._jax = jax
@@ -220,11 +222,11 @@ class _TorchLoop(Loop):
     Without the Python of the layers around them they take a tenth of the time, and need no C++ compiler.
     """
 
-    def __init__(self, *args: Any, torch_compile: bool = False):
-        super().__init__(*args)
+    def __init__(self, step: Step, batch_size: int, chunk: int | None = None, torch_compile: bool = False):
+        super().__init__(step, batch_size, chunk)
         self._torch_compile = torch_compile
         self._device: Any = keras.ops.zeros(()).device
-        self._recorded: Callable[..., Any] | None = None
+        self._recorded: Recorded | None = None
 
     def _run(
         self,
@@ -253,7 +255,7 @@ class _TorchLoop(Loop):
                 outputs.append(frame)
             return torch.stack(outputs), Carried(frame, states)
 
-    def _record(self, *example: Any) -> Callable[..., Any]:
+    def _record(self, *example: object) -> Recorded:
         from torch.fx.experimental.proxy_tensor import make_fx
 
         def graph(
@@ -266,7 +268,7 @@ class _TorchLoop(Loop):
         return _compiled_by_torch(recorded, *example) if self._torch_compile else recorded
 
 
-def _begun(where: Callable[..., Any], begun: Tensor, after: list[Tensor], before: list[Tensor]) -> list[Tensor]:
+def _begun(where: Callable[..., Tensor], begun: Tensor, after: list[Tensor], before: list[Tensor]) -> list[Tensor]:
     """Returns the states after a step for the clips that have begun (B,), and those before it for the others."""
 
     def chosen(new: Tensor, old: Tensor) -> Tensor:
@@ -276,7 +278,7 @@ def _begun(where: Callable[..., Any], begun: Tensor, after: list[Tensor], before
     return [chosen(new, old) for new, old in zip(after, before, strict=True)]
 
 
-def _compiled_by_torch(step: Callable[..., Any], *example: Any) -> Callable[..., Any]:
+def _compiled_by_torch(step: Recorded, *example: object) -> Recorded:
     """Returns `step` compiled by `torch.compile`, which has run on `example`; or `step` as it is, with a warning."""
     import torch
 

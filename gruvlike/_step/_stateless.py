@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from gruvlike._contracts import Tensor
+from gruvlike._contracts import Shape, Tensor
 
 # Layers that treat each frame alone: carrying the state of the recurrent layers is all there is to carry.
 _FRAMEWISE = (
@@ -77,7 +77,7 @@ GENERATION = Purpose(
 )
 
 
-def layers_of(model: keras.Model) -> Iterator[Any]:
+def layers_of(model: keras.Model) -> Iterator[keras.Operation]:
     """Yields the layers and operations of a model, those of inner models and wrappers included."""
     for layer in getattr(model, "operations", model.layers):
         yield layer
@@ -124,7 +124,7 @@ def carries(stack: keras.Model) -> bool:
     return True
 
 
-def _works_on_features(layer: Any) -> bool:
+def _works_on_features(layer: keras.Operation) -> bool:
     if not isinstance(layer, keras.Layer):
         return type(layer).__name__ in _FRAMEWISE_OPERATIONS
     if not isinstance(layer, _FRAMEWISE_LAST_AXIS):
@@ -133,7 +133,7 @@ def _works_on_features(layer: Any) -> bool:
     return axis in (-1, 2)
 
 
-def _cannot_carry(layer: Any, why: str, purpose: Purpose) -> str:
+def _cannot_carry(layer: keras.Operation, why: str, purpose: Purpose) -> str:
     return (
         f"{purpose.where} every layer must be recurrent or treat each frame alone. "
         f"Received: layer {layer.name!r} ({type(layer).__name__}), which {why}. "
@@ -157,7 +157,13 @@ class _FromStates(keras.layers.Layer):
         self.cell = recurrent.cell
         self.built = True
 
-    def call(self, frames: Tensor, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Tensor:
+    def call(
+        self,
+        frames: Tensor,
+        initial_state: Tensor | None = None,
+        mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
         if initial_state is not None:
             raise ValueError(
                 _cannot_carry(self.recurrent, "starts from a state that other layers give it", self.purpose)
@@ -173,7 +179,7 @@ class _FromStates(keras.layers.Layer):
             self.recurrent.return_state = False
         return output
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...], **_: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape, **_: Any) -> Shape:
         return self.recurrent.compute_output_shape(input_shape)
 
 
@@ -197,7 +203,7 @@ class StatelessStack:
         plain = keras.Model(stack.inputs, stack.outputs)
         self.model = keras.models.clone_model(plain, clone_function=self._replace, recursive=True)
 
-    def _replace(self, layer: Any) -> Any:
+    def _replace(self, layer: keras.Layer) -> keras.Layer:
         if not isinstance(layer, keras.layers.RNN):
             return layer
         self._cells.append(layer.cell)

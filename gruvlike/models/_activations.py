@@ -1,12 +1,12 @@
 """Activations that stock Keras does not have: the gates of 2015."""
 
-from typing import Any
-
 import keras
+
+from gruvlike._contracts import Tensor
 
 
 @keras.saving.register_keras_serializable(package="gruvlike")
-def hard_sigmoid_2015(x: Any) -> Any:
+def hard_sigmoid_2015(x: Tensor) -> Tensor:
     """The gates' activation in 2015, clip(0.2 x + 0.5, 0, 1); the slope of Keras 3's own `hard_sigmoid` is 1/6.
 
     Args:

@@ -1,7 +1,5 @@
 """A stack in training reads the music, and with it its own predictions, and the states after the batch before."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
@@ -33,7 +31,7 @@ class ScheduledSampling(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, frames: Any, guesses: Any) -> Any:
+    def call(self, frames: Tensor, guesses: Tensor) -> Tensor:
         """Mixes frames (B, T, F) with the guesses (B, T - 1, F) at all but the first of them."""
         share = self.share * ops.minimum(self.updates / self.growth, 1.0)
         self.updates.assign_add(1.0)
@@ -49,7 +47,7 @@ class CarriedStates(keras.layers.Layer):
         self._count = 0
         self.built = True  # otherwise each `train_on_batch` has Keras trace the whole model first, to build it
 
-    def prepare(self, initial: list[Any]) -> bool:
+    def prepare(self, initial: list[Tensor]) -> bool:
         """Makes room for states like `initial`, each (B, units); returns whether there was none."""
         shapes = [tuple(state.shape) for state in initial]
         if shapes == [variable.shape for variable in self.read()]:
@@ -69,21 +67,21 @@ class CarriedStates(keras.layers.Layer):
         """Returns the variables."""
         return [getattr(self, f"state_{index}") for index in range(self._count)]
 
-    def start(self, reset: Any) -> list[Any]:
+    def start(self, reset: Tensor) -> list[Tensor]:
         """Returns the states to start from: zeros for the rows where `reset` (B,) is true."""
         # A copy in any case: torch keeps what it started from for the gradient, and the variables change.
         states = [ops.convert_to_tensor(variable) for variable in self.read()]
         return [ops.where(ops.expand_dims(reset, 1), ops.zeros_like(state), state) for state in states]
 
-    def keep(self, states: list[Any]) -> None:
+    def keep(self, states: list[Tensor]) -> None:
         """Keeps the states after a batch, without what led to them: back-propagation ends at the batch."""
         for variable, state in zip(self.read(), states, strict=True):
             variable.assign(ops.cast(ops.stop_gradient(state), variable.dtype))
 
-    def save_own_variables(self, store: Any) -> None:
+    def save_own_variables(self, store: object) -> None:
         """Saves nothing."""
 
-    def load_own_variables(self, store: Any) -> None:
+    def load_own_variables(self, store: object) -> None:
         """Loads nothing."""
 
 
@@ -113,14 +111,16 @@ def run_in_training(
         Outputs (B, T, O).
     """
 
-    def run(frames: Tensor, states: Any, training: bool = True) -> tuple[Tensor, Any]:
+    def run(frames: Tensor, states: list[Tensor], training: bool = True) -> tuple[Tensor, list[Tensor]]:
         if step is None:
-            return stack(frames, training=training), None
+            return stack(frames, training=training), states
         return step.read(frames, states, lambda x: step.stack.model(x, training=training))
 
-    states = None
+    states: list[Tensor] = []  # none without a step
     if step is not None:
-        states = carried.start(reset) if carried else step.stack.initial_states(ops.shape(frames)[0])
+        states = (
+            carried.start(reset) if carried and reset is not None else step.stack.initial_states(ops.shape(frames)[0])
+        )
     if sampling:
         outputs, _ = run(frames[:, :-1], states, training=False)  # as in a song: without dropout
         frames = sampling(frames, ops.stop_gradient(head.next_frame(outputs)))

@@ -1,7 +1,7 @@
 """The recurrent stack, built from stock Keras layers."""
 
 import random
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -98,10 +98,12 @@ def recurrent_stack(
     return stack
 
 
-def _check_stack(features: int, cell: str, units: Any, projection: Any, forget_bias: float) -> tuple[int, ...]:
+def _check_stack(
+    features: int, cell: str, units: int | Sequence[int], projection: int | None, forget_bias: float
+) -> tuple[int, ...]:
     _checks.positive_int("features", features)
     _checks.choice("cell", cell, ("lstm", "gru"))
-    widths = tuple(units) if isinstance(units, list | tuple) else (units,)
+    widths = tuple(units) if isinstance(units, Sequence) else (units,)
     if not widths:
         raise ValueError("`units` must name the width of at least one recurrent layer. Received: units=().")
     for width in widths:
@@ -115,7 +117,7 @@ def _check_stack(features: int, cell: str, units: Any, projection: Any, forget_b
     return widths
 
 
-def _seeds(random_seed: int | None) -> Any:
+def _seeds(random_seed: int | None) -> Callable[[], int | None]:
     """Returns a function that gives each layer its own integer, or `None` to follow Keras's global one."""
     if random_seed is None:
         return lambda: None
@@ -128,7 +130,9 @@ def _glorot(seed: int | None) -> keras.initializers.Initializer:
     return keras.initializers.GlorotUniform(seed=seed)
 
 
-def _recurrent(cell: str, units: int, dropout: float, forget_bias: float, next_seed: Any, name: str) -> keras.Layer:
+def _recurrent(
+    cell: str, units: int, dropout: float, forget_bias: float, next_seed: Callable[[], int | None], name: str
+) -> keras.Layer:
     options = {
         "return_sequences": True,
         "recurrent_dropout": dropout,

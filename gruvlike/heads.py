@@ -21,16 +21,27 @@ class Head(PlainLayer):
 
     Random numbers come in as data: `sample` gets `draws(width)` uniform numbers for each frame, which depend on the
     random seed, the clip and the step alone. So a song is the same in pieces of any size, and a clip alone or beside
-    others. A head is saved in the model's file; what it computes is float32 whatever the dtype policy.
+    others. A head is saved in the model's file; it computes in float32 whatever the dtype policy.
 
     Args:
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Example:
         >>> import numpy as np, gruvlike as gl
-        >>> head = gl.heads.Point()
-        >>> head.outputs(8), head.draws(8)
-        (8, 0)
+        >>> class Uniform(gl.heads.Head):  # the outputs, or as much as 0.5 beside them, all equally likely
+        ...     def outputs(self, width):
+        ...         return width
+        ...     def draws(self, width):
+        ...         return width
+        ...     def loss(self, target, output):
+        ...         return ops.max(ops.abs(target - output), axis=-1)
+        ...     def mean(self, output):
+        ...         return output
+        ...     def sample(self, output, noise, temperature):
+        ...         return output + temperature * (noise - 0.5)
+        >>> output, noise = np.zeros((1, 2), "float32"), np.array([[0.5, 0.75]], "float32")
+        >>> ops.convert_to_numpy(Uniform().next_frame(output, noise, temperature=2.0))
+        array([[0. , 0.5]], dtype=float32)
     """
 
     def outputs(self, width: int) -> int:
@@ -42,11 +53,21 @@ class Head(PlainLayer):
         return 0
 
     def target(self, frames: Tensor) -> Tensor:
-        """Returns the target of the loss for frames (..., W): the frames themselves, unless a head has others."""
+        """Returns the target of the loss for frames (..., W): the frames themselves, unless a head has others.
+
+        Example:
+            >>> Point().target([[1.0, 2.0]])
+            [[1.0, 2.0]]
+        """
         return frames
 
     def frame(self, target: Tensor) -> Tensor:
-        """Returns the frame (..., W) that the network reads for a target: undoes `target`."""
+        """Returns the frame (..., W) that the network reads for a target: undoes `target`.
+
+        Example:
+            >>> Point().frame([[1.0, 2.0]])
+            [[1.0, 2.0]]
+        """
         return target
 
     def loss(self, target: Tensor, output: Tensor) -> Tensor:
@@ -78,6 +99,10 @@ class Head(PlainLayer):
 
         Raises:
             ValueError: If the head has a loss of its own and another was given.
+
+        Example:
+            >>> Point().training_loss(None), Point().training_loss("mae")
+            ('mse', 'mae')
         """
         if loss is not None and not isinstance(loss, HeadLoss):  # a saved model brings the one that it had
             raise ValueError(
@@ -86,7 +111,17 @@ class Head(PlainLayer):
         return HeadLoss(self)
 
     def next_frame(self, output: Tensor, noise: Tensor | None = None, temperature: Tensor | None = None) -> Tensor:
-        """Returns the frame (..., W), float32, that follows from outputs: drawn, or without noise the expected one."""
+        """Returns the frame (..., W), float32, that follows from outputs: drawn, or without noise the expected one.
+
+        Args:
+            output: Outputs of the stack, (..., O).
+            noise: Uniform numbers in (0, 1), (..., draws(W)); `None` gives the expected frame.
+            temperature: As for `sample`; `None` gives the expected frame.
+
+        Example:
+            >>> ops.convert_to_numpy(Point().next_frame([[1.0, 2.0]]))
+            array([[1., 2.]], dtype=float32)
+        """
         output = ops.cast(output, "float32")
         if noise is None or temperature is None:
             return self.mean(output)

@@ -17,16 +17,10 @@ PACKAGE = ROOT / "gruvlike"
 NOT_YET = {
     "_backend",
     "_fast",
-    "_step",
     "callbacks",
     "cli",
     "corpus",
-    "decoders",
     "demo",
-    "encoders",
-    "generation",
-    "heads",
-    "models",
     "normalizers",
     "windows",
 }

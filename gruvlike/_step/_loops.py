@@ -30,7 +30,7 @@ _ALL = 2**30  # more steps than a chunk has
 
 
 class Loop:
-    """A compiled function from (frames to read, what is carried) to (frames predicted, what is carried).
+    """A compiled function from (frames to read, states) to (frames predicted, states).
 
     Args:
         step: One step of the network.
@@ -52,14 +52,14 @@ class Loop:
         self._at_once = np.zeros(batch_size, np.int32)
 
     def start(self) -> Carried:
-        """Returns what is carried before the first frame."""
+        """Returns the zero frame and the initial states."""
         return self.step.start(self._shape[1])
 
     def read(self, seeds: Sequence[np.ndarray], carried: Carried) -> Carried:
         """Reads the frames of each clip, (T, W) of any lengths; the frame that is carried then is of no use.
 
         Returns:
-            What is carried after the last frame of each.
+            The states after the last frame of each, carried into the first `run`.
         """
         longest = max(map(len, seeds))
         begin = np.array([longest - len(seed) for seed in seeds], np.int32)
@@ -81,12 +81,12 @@ class Loop:
 
         Args:
             steps: How many.
-            carried: What the run before, or `read`, has left.
+            carried: The result of the run before, or of `read`.
             noise: Uniform numbers (B, steps, draws); not needed if nothing is drawn.
             temperature: Of the draws.
 
         Returns:
-            Frames (B, steps, W), and what to carry into the next run.
+            Frames (B, steps, W), and the argument `carried` of the next run.
         """
         drawn = self._no_noise
         if noise is not None and self.step.draws:
@@ -107,7 +107,7 @@ class Loop:
         steps: int,
         carried: Carried,
     ) -> tuple[Tensor, Carried]:
-        """Runs the compiled program of the backend; returns frames (chunk, B, W) and what is carried."""
+        """Runs the compiled program of the backend; returns frames (chunk, B, W), and those and the states to carry."""
         raise NotImplementedError
 
 
@@ -288,7 +288,7 @@ def _compiled_by_torch(step: Recorded, *example: object) -> Recorded:
         compiled = torch.compile(step, dynamic=False)
         try:
             compiled(*example)
-        except RuntimeError as error:  # what torch raises for all that goes wrong on the way
+        except RuntimeError as error:  # torch raises this for any failure of its compiler
             why = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
         else:
             return compiled

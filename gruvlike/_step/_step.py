@@ -1,7 +1,7 @@
 """One step of generation: a frame and the states before it give the next frame and the states after it.
 
 Every way to continue a sound takes this step: the compiled loops, the past that is fed again, rollout and scheduled
-sampling in training, and the free-running loss. The head alone knows what the outputs of the stack mean.
+sampling in training, and the free-running loss. The head alone knows the meaning of the stack's outputs.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ class Step:
         self.draws = head.draws(width)
 
     def start(self, batch_size: int) -> Carried:
-        """Returns what is carried before the first frame: a frame of zeros, and the initial states."""
+        """Returns the beginning of every sound: a frame of zeros, and the initial states."""
         return Carried(keras.ops.zeros((batch_size, self.width), "float32"), self.stack.initial_states(batch_size))
 
     def read(

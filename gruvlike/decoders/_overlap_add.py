@@ -37,7 +37,7 @@ class OverlapAdd(Decoder):
         self.encoder = encoder
 
     def stream(self, pieces: Iterable[np.ndarray], seed: np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Yields the sound of frames that arrive in pieces; joined, it is what `encoder.decode` gives for all of them.
+        """Yields the sound of frames that arrive in pieces; joined, it equals `encoder.decode` of all of them.
 
         Args:
             pieces: Frames (T, F) or (B, T, F), that together are consecutive frames.

@@ -28,11 +28,11 @@ def get(encoder: str | Encoder, **options: Any) -> Encoder:
 
     Args:
         encoder: "time_blocks", "block_dft", "half_dft", "stft", "mdct" or "log_spectrum"; or an `Encoder`.
-        **options: arguments of that encoder's class.
+        **options: Arguments of that encoder's class.
 
     Raises:
-        ValueError: the name is unknown, or options come with an encoder that is already made.
-        TypeError: the encoder does not know an option.
+        ValueError: If the name is unknown, or options come with an encoder that is already made.
+        TypeError: If the encoder does not know an option.
 
     Example:
         >>> from gruvlike import encoders

@@ -22,20 +22,20 @@ class Encoder(TwoWayLayer):
     (both with `rfft`, `irfft` and `fft` as Keras has them, on pairs of real and imaginary parts):
 
     - `analyze(pieces, xp)`: pieces of sound `(B, T, frame_size)` to frames `(B, T, features)`;
-    - `synthesize(frames, xp)`: frames to what each adds to the sound, `(B, T, frame_size)`.
+    - `synthesize(frames, xp)`: frames to the sound that each of them adds, `(B, T, frame_size)`.
 
     Everything else is done here: cutting and overlap-add, numpy or tensors, batches, streams, checks, float32.
     Numpy arrays give numpy arrays; tensors of the backend give tensors, in eager mode, compiled, or symbolically.
 
     Args:
         features: F, numbers in a frame.
-        frame_size: samples under one frame.
-        hop: samples from the start of a frame to the start of the next.
-        **kwargs: arguments of `keras.layers.Layer`, such as `name`.
+        frame_size: Samples under one frame.
+        hop: Samples from the start of a frame to the start of the next.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Attributes:
-        lap: samples that a frame shares with its successor, `frame_size - hop`: 0 for block encoders.
-        invertible: whether `decode(encode(x))` gives x back. If not, `decode` runs on the host only.
+        lap: The overlap: samples that a frame shares with its successor, `frame_size - hop`: 0 for block encoders.
+        invertible: Whether `decode(encode(x))` gives x back. If not, `decode` runs on the host only.
 
     Example:
         >>> import gruvlike as gl
@@ -71,11 +71,17 @@ class Encoder(TwoWayLayer):
         raise NotImplementedError(f"{type(self).__name__} must define `analyze(pieces, xp)`.")
 
     def synthesize(self, frames: Any, xp: Any) -> Any:
-        """Returns what frames (B, T, features) add to the sound, (B, T, frame_size)."""
+        """Returns the pieces (B, T, frame_size) that frames (B, T, features) add to the sound."""
         raise NotImplementedError(f"{type(self).__name__} must define `synthesize(frames, xp)`.")
 
     def span(self, steps: int) -> int:
-        """Returns the number of samples under `steps` consecutive frames."""
+        """Returns the number of samples under `steps` consecutive frames.
+
+        Example:
+            >>> import gruvlike as gl
+            >>> gl.MDCT(block_size=16).span(10)
+            176
+        """
         return self.lap + steps * self.hop
 
     def encode(self, samples: Any, padded: bool = True) -> Any:
@@ -91,7 +97,7 @@ class Encoder(TwoWayLayer):
             `span(T) <= S`, which may be 0.
 
         Raises:
-            ValueError: the samples are empty, of another rank or dtype, or (numpy only) not finite.
+            ValueError: If the samples are empty, of another rank or dtype, or (numpy only) not finite.
 
         Example:
             >>> import gruvlike as gl
@@ -123,7 +129,7 @@ class Encoder(TwoWayLayer):
             `decode(encode(x, padded=False))` starts with `x[lap:]`.
 
         Raises:
-            ValueError: there are no frames, their rank or number of features is wrong, or (numpy only) they are
+            ValueError: If there are no frames, their rank or number of features is wrong, or (numpy only) they are
                 not finite.
 
         Example:
@@ -144,8 +150,8 @@ class Encoder(TwoWayLayer):
         """Yields the frames of a sound that arrives in pieces, in constant memory.
 
         Args:
-            pieces: numpy arrays `(S,)` or `(B, S)` of any lengths, that together are the sound.
-            padded: as in `encode`.
+            pieces: Numpy arrays `(S,)` or `(B, S)` of any lengths, that together are the sound.
+            padded: As in `encode`.
 
         Yields:
             Numpy frames `(T, F)` or `(B, T, F)`; joined, they are the frames of the whole sound.
@@ -183,8 +189,7 @@ class Encoder(TwoWayLayer):
                 the phase: see `decoders.Decoder`.
 
         Yields:
-            Numpy samples; joined, they are what `decode` gives for all the frames at once, if the encoder is
-            `invertible`.
+            Numpy samples; joined, they are `decode` of all the frames, if the encoder is `invertible`.
 
         Example:
             >>> import gruvlike as gl

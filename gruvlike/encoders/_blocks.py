@@ -14,7 +14,7 @@ class TimeBlocks(Encoder):
 
     Args:
         block_size: N, samples in a block. A frame has N numbers.
-        **kwargs: arguments of `keras.layers.Layer`, such as `name`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Raises:
         ValueError: `block_size` is not a positive integer.
@@ -46,7 +46,7 @@ class BlockDFT(Encoder):
 
     Args:
         block_size: N, samples in a block.
-        **kwargs: arguments of `keras.layers.Layer`, such as `name`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Raises:
         ValueError: `block_size` is not a positive integer.

@@ -23,7 +23,7 @@ class HalfDFT(Encoder):
 
     Args:
         block_size: N, samples in a block, even or odd.
-        **kwargs: arguments of `keras.layers.Layer`, such as `name`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Raises:
         ValueError: `block_size` is not a positive integer.
@@ -54,13 +54,13 @@ class STFT(Encoder):
     once more and divides by the sum of the squared windows: the least-squares inverse, exact for frames of a sound.
 
     Args:
-        frame_size: samples under a frame.
-        hop: samples from frame to frame. Default: half a frame.
-        window: a name that `scipy.signal.get_window` knows, or a name and its parameters, such as `("kaiser", 8.0)`.
-        **kwargs: arguments of `keras.layers.Layer`, such as `name`.
+        frame_size: Samples under a frame.
+        hop: Samples from frame to frame. Default: half a frame.
+        window: A name that `scipy.signal.get_window` knows, or a name and its parameters, such as `("kaiser", 8.0)`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Raises:
-        ValueError: a size is not a positive integer, the window is unknown, or the sound could not be rebuilt: the
+        ValueError: If a size is not a positive integer, the window is unknown, or the sound could not be rebuilt: the
             hop exceeds the frame, or the squared windows sum to (nearly) zero somewhere.
 
     Example:
@@ -109,7 +109,7 @@ def window_pair(window: Any, size: int, hop: int) -> tuple[np.ndarray, np.ndarra
     """Returns the windows of analysis and synthesis (size,), float32, whose product overlap-adds to one.
 
     Raises:
-        ValueError: the window is unknown, or does not let every sample be rebuilt at this hop.
+        ValueError: If the window is unknown, or does not let every sample be rebuilt at this hop.
     """
     import scipy.signal
 

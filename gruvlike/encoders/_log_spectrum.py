@@ -26,22 +26,22 @@ class LogSpectrum(Encoder):
     The contract has exceptions here (`invertible` is False). `decode` rebuilds a phase by the fast Griffin-Lim
     method, so that it returns a sound with nearly this spectrum, not the same samples; it runs on the host only, on
     numpy arrays, without a gradient. `decode_stream` synthesizes each piece with the frames before it held fixed:
-    pieces join, but are not what `decode` gives for the whole.
+    pieces join, but are not `decode` of the whole.
 
     Args:
-        frame_size: samples under a frame.
-        hop: samples from frame to frame. Default: a quarter of a frame; with less overlap the phase is hard to guess.
-        mels: number of mel filters. Default: none, all magnitudes.
-        sample_rate: in Hz, for the mel scale only.
-        window: as in `STFT`.
-        floor_db: what counts as silence, below a full-scale sine.
-        iterations: of Griffin-Lim.
-        momentum: of the fast Griffin-Lim method; 0 is the original method.
-        random_seed: of the phases to start from: the same frames always give the same sound.
-        **kwargs: arguments of `keras.layers.Layer`, such as `name`.
+        frame_size: Samples under a frame.
+        hop: Samples from frame to frame. Default: a quarter of a frame; with less overlap the phase is hard to guess.
+        mels: Number of mel filters. Default: none, all magnitudes.
+        sample_rate: In Hz, for the mel scale only.
+        window: As in `STFT`.
+        floor_db: The level of silence, below that of a full-scale sine.
+        iterations: Of Griffin-Lim.
+        momentum: Of the fast Griffin-Lim method; 0 is the original method.
+        random_seed: Of the phases to start from: the same frames always give the same sound.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Raises:
-        ValueError: as in `STFT`; or more mels than the frame can tell apart, or mels without a sample rate.
+        ValueError: As in `STFT`; or more mels than the frame can tell apart, or mels without a sample rate.
 
     Example:
         >>> import gruvlike as gl
@@ -101,7 +101,7 @@ class LogSpectrum(Encoder):
         """Returns a sound with nearly the spectrum of the frames; numpy only, otherwise as `Encoder.decode`.
 
         Raises:
-            TypeError: the frames are a tensor.
+            TypeError: If the frames are a tensor.
         """
         if not on_host(frames):
             raise TypeError(
@@ -115,7 +115,15 @@ class LogSpectrum(Encoder):
         return GriffinLim(self, self.iterations, self.momentum, self.random_seed)
 
     def magnitudes(self, frames: np.ndarray) -> np.ndarray:
-        """Returns the magnitudes (B, T, frame_size // 2 + 1) of frames (B, T, F), as `scipy.fft.rfft` scales them."""
+        """Returns the magnitudes (B, T, frame_size // 2 + 1) of frames (B, T, F), as `scipy.fft.rfft` scales them.
+
+        Example:
+            >>> import gruvlike as gl, numpy as np
+            >>> encoder = gl.LogSpectrum(frame_size=16, window="boxcar")
+            >>> tone = np.cos(2 * np.pi * 2 * np.arange(16) / 16).astype("float32")
+            >>> np.round(encoder.magnitudes(encoder.encode(tone, padded=False)[None])[0, 0, :4])
+            array([0., 0., 8., 0.], dtype=float32)
+        """
         magnitudes = np.exp(np.minimum(frames, 40.0))  # float32 holds the squares of no more
         if self._filters is not None:
             magnitudes = _without_filters(magnitudes, self._filters)

@@ -24,7 +24,7 @@ class MDCT(Encoder):
         block_size: N, new samples in a frame; even.
         window: "sine", "kbd" (Kaiser-Bessel derived, alpha 4, as in AAC: tones far apart leak less into each other)
             or "vorbis" (in between).
-        **kwargs: arguments of `keras.layers.Layer`, such as `name`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Raises:
         ValueError: `block_size` is not a positive even integer, or the window is unknown.

@@ -31,7 +31,7 @@ class Generator:
     Args:
         model: A `gruvlike.AudioModel`, the path of a saved one, or any Keras model (B, T, W) -> (B, T, O) that
             predicts the next normalized frame at every step; then `encoder`, `normalizer`, `head` and `sample_rate`
-            say what its frames and outputs are.
+            give its frames and outputs their meaning.
         encoder: Samples <-> frames. Only beside a Keras model of your own, as the next four.
         normalizer: Scales frames; `None` there means that the network works on plain frames.
         sample_rate: In Hz.
@@ -118,7 +118,7 @@ class Generator:
                 the corpus); or a list of those, a clip each. It is aligned at its end: leading samples that fill no
                 frame are dropped. Or a `Memory` that `listen` gave.
             seconds: Length of the song; or
-            steps: the same in frames.
+            steps: The same in frames.
             history: How much of the past the network knows: `"carry"`, all of it, in its states, at constant cost;
                 `"full"`, all of it, fed again at each step, as the paper did (the same song, slowly); or an integer
                 k, the last k frames.

@@ -14,7 +14,7 @@ from gruvlike.heads import Head
 
 
 class Memory(NamedTuple):
-    """All that a generator knows after a seed: any song goes on from here, whatever its temperature or random seed.
+    """All that a generator knows after a seed: any song goes on from here. `Generator.listen` makes it.
 
     Attributes:
         frames: The last normalized frames, (B, T, W): one to read next, and all that sound on into the song.
@@ -27,7 +27,16 @@ class Memory(NamedTuple):
     samples: np.ndarray
 
     def repeat(self, clips: int) -> "Memory":
-        """Returns the memory of `clips` clips that all begin as this one clip."""
+        """Returns the memory of `clips` clips that all begin as this one clip.
+
+        Raises:
+            ValueError: If this is a memory of several clips already.
+
+        Example:
+            >>> memory = Memory(np.zeros((1, 1, 4)), [np.zeros((1, 3))], np.zeros((1, 8)))
+            >>> memory.repeat(5).frames.shape
+            (5, 1, 4)
+        """
         if clips == len(self.frames):
             return self
         if len(self.frames) != 1:

@@ -61,6 +61,9 @@ class AudioModel(keras.Model):
     Encoding, normalizing and the shift by one frame happen inside, on the device: only int16 PCM travels there.
     The loss is taken between normalized frames. `fit`, `evaluate` and `predict` are those of Keras.
 
+    With scheduled sampling or a rollout the loss of training is not that of teacher forcing: compare the loss of
+    validation, which always is.
+
     Args:
         encoder: A `gruvlike.Encoder`: samples <-> frames.
         normalizer: A fitted `gruvlike.Normalizer`.
@@ -82,13 +85,10 @@ class AudioModel(keras.Model):
     Attributes:
         encoder, normalizer, stack, head, sample_rate, high_pass_hz: As given.
         scheduled_sampling, sampling_updates, rollout_steps, random_seed: As given.
-        training_windows, validation_windows: What `fit` was given, while it runs: for callbacks.
+        training_windows, validation_windows: The data that `fit` was given, while it runs: for callbacks.
 
     Raises:
         ValueError: If the parts do not fit each other, the normalizer is not fitted, or an option is out of range.
-
-    With scheduled sampling or a rollout the loss of training is not that of teacher forcing: compare the loss of
-    validation, which always is.
 
     Example:
         >>> import gruvlike as gl, numpy as np
@@ -217,8 +217,8 @@ class AudioModel(keras.Model):
         Args:
             optimizer: A name gets gradient clipping, `global_clipnorm=1.0`: where a recurrent network is close to
                 chaos, the gradient of one window can be a thousand times that of the others, and one such step undoes
-                what was learned. Clipping the norm of all weights together keeps the direction and bounds the step.
-                An object is left as it is: give it `global_clipnorm`, and what else stock Keras has, such as weight
+                the learning of many. Clipping the norm of all weights together keeps the direction and bounds the step.
+                An object is left as it is: give it `global_clipnorm`, and more of stock Keras, such as weight
                 decay and schedules, `keras.optimizers.AdamW(schedule, weight_decay=1e-2, global_clipnorm=1.0)` with
                 `schedule = keras.optimizers.schedules.CosineDecay(1e-3, decay_steps=10_000)`.
             loss: `None` takes the head's. With `heads.Point` any loss between normalized frames will do, and `None`
@@ -228,6 +228,16 @@ class AudioModel(keras.Model):
         Raises:
             ValueError: If the numbers that the optimizer keeps for each weight cannot fit in memory, or a loss is given
                 beside the head's.
+
+        Example:
+            >>> import gruvlike as gl, numpy as np
+            >>> music = np.sin(np.arange(4000) / 9).astype("float32")
+            >>> encoder = gl.BlockDFT(block_size=8)
+            >>> normalizer = gl.Standardizer().fit(music, encoder)
+            >>> model = gl.AudioModel(encoder, normalizer, gl.recurrent_stack(16, units=(4,)), sample_rate=8000)
+            >>> model.compile("adam")
+            >>> model.optimizer.global_clipnorm
+            1.0
 
         References:
             Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013 (clipping).
@@ -245,7 +255,7 @@ class AudioModel(keras.Model):
             replicas == 1 and isinstance(self.head, Point) and self.loss == "mse" and not kwargs.get("loss_weights")
         )
         check_optimizer(self.optimizer, self.trainable_variables)
-        # Keras refuses to load what was saved between `compile` and the first step with an optimizer that is not built.
+        # Keras refuses to load a model saved between `compile` and the first step if its optimizer is not built.
         self.optimizer.build(self.trainable_variables)
 
     def compile_from_config(self, config: dict) -> None:
@@ -286,6 +296,15 @@ class AudioModel(keras.Model):
 
         Returns:
             Numpy float32 (B, T).
+
+        Example:
+            >>> import gruvlike as gl, numpy as np
+            >>> music = np.sin(np.arange(4000) / 9).astype("float32")
+            >>> encoder = gl.BlockDFT(block_size=8)
+            >>> normalizer = gl.Standardizer().fit(music, encoder)
+            >>> model = gl.AudioModel(encoder, normalizer, gl.recurrent_stack(16, units=(4,)), sample_rate=8000)
+            >>> model.frame_losses(music[:264].reshape(3, 88)).shape
+            (3, 10)
         """
         outputs, target = self(as_batch(batch), training=False)
         return ops.convert_to_numpy(self.head.loss(target, ops.cast(outputs, "float32")))
@@ -296,7 +315,7 @@ class AudioModel(keras.Model):
         Windows come in their own order: Keras shuffles them no further. With stateful windows each batch starts from
         the state after the batch before, zero where a track begins; back-propagation ends at the batch (it is
         truncated to the length of a window). The state belongs to training: validation starts from zero in each
-        window, and so does what is made of a saved file.
+        window, and so does a model from a saved file.
 
         Raises:
             ValueError: If the windows come from a corpus of another sample rate, there are none, a batch cannot fit in
@@ -331,6 +350,16 @@ class AudioModel(keras.Model):
 
         Raises:
             ValueError: If the windows come from a corpus of another sample rate, or there are none.
+
+        Example:
+            >>> import gruvlike as gl, numpy as np
+            >>> music = np.sin(np.arange(4000) / 9).astype("float32")
+            >>> encoder = gl.BlockDFT(block_size=8)
+            >>> normalizer = gl.Standardizer().fit(music, encoder)
+            >>> model = gl.AudioModel(encoder, normalizer, gl.recurrent_stack(16, units=(4,)), sample_rate=8000)
+            >>> model.compile("adam")
+            >>> sorted(model.evaluate(music[None, :88], verbose=0, return_dict=True))
+            ['loss', 'relative_loss']
         """
         self._check_windows("x", x)
         return super().evaluate(x, *args, **kwargs)
@@ -358,7 +387,7 @@ class AudioModel(keras.Model):
             self.train_function = None  # it knows the variables that there were
 
     def baselines(self, windows: Any, training: Any = None) -> dict[str, float]:
-        """Computes what a model must beat: the relative loss of predictors that have learned nothing, or little.
+        """Computes the losses that a model must beat: those of predictors that have learned nothing, or little.
 
         Args:
             windows: As for `evaluate`: windows of a corpus, or an array of PCM (B, span(T + 1)).
@@ -368,6 +397,15 @@ class AudioModel(keras.Model):
             `{"mean": 1.0, "repeat": ..., "linear": ...}`: mean squared error of predicting the mean, of repeating the
             last frame, and of a linear function of the last frame (least squares on at most 256 principal directions,
             and at most one for 10 frames of training), over that of predicting the mean.
+
+        Example:
+            >>> import gruvlike as gl, numpy as np
+            >>> music = np.sin(np.arange(4000) / 9).astype("float32")
+            >>> encoder = gl.BlockDFT(block_size=8)
+            >>> normalizer = gl.Standardizer().fit(music, encoder)
+            >>> model = gl.AudioModel(encoder, normalizer, gl.recurrent_stack(16, units=(4,)), sample_rate=8000)
+            >>> sorted(model.baselines(music[None, :800]))
+            ['linear', 'mean', 'repeat']
         """
         self._check_windows("windows", windows)
         return baselines(self, windows, training)
@@ -381,6 +419,18 @@ class AudioModel(keras.Model):
             ValueError: If the name does not end in `.keras`.
             FileExistsError: If the file exists and `overwrite` is false.
             OSError: If it cannot be written, for instance because the disk is full.
+
+        Example:
+            >>> import tempfile
+            >>> import gruvlike as gl, numpy as np
+            >>> music = np.sin(np.arange(4000) / 9).astype("float32")
+            >>> encoder = gl.BlockDFT(block_size=8)
+            >>> normalizer = gl.Standardizer().fit(music, encoder)
+            >>> model = gl.AudioModel(encoder, normalizer, gl.recurrent_stack(16, units=(4,)), sample_rate=8000)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     model.save(f"{folder}/run.keras")
+            ...     gl.load(f"{folder}/run.keras").sample_rate
+            8000
         """
         path = Path(filepath)
         if path.suffix != ".keras":
@@ -391,7 +441,7 @@ class AudioModel(keras.Model):
             super().save(temporary, **kwargs)
 
     def get_config(self) -> dict:
-        """Returns what `from_config` needs to build the model again (without weights)."""
+        """Returns the arguments from which `from_config` builds the model again (without weights)."""
         parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in _PARTS}
         options = {name: getattr(self, name) for name in _OPTIONS}
         return {**super().get_config(), **parts, **options, "format_version": FORMAT_VERSION}

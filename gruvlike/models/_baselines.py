@@ -20,7 +20,7 @@ class LinearPredictor:
 
     Args:
         model: An `AudioModel`: frames are normalized as it does.
-        windows: What to fit it to.
+        windows: The music that it is fitted to.
 
     References:
         Halko, Martinsson and Tropp, "Finding Structure with Randomness", 2011 (the sketch).
@@ -54,7 +54,7 @@ class LinearPredictor:
             yield frames - self.center
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Returns what follows each of the frames (..., F)."""
+        """Returns the predicted successor of each of the frames (..., F)."""
         return self.center + ((frames - self.center) @ self.basis) @ self.matrix
 
 

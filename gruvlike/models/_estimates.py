@@ -19,18 +19,18 @@ _SLOTS = 2  # of Adam a weight; the gradient comes on top
 # sound, spectrum, frames, prediction, error), and for each unit of a layer (gates, state, output).
 _KEPT_FEATURES = 6
 _KEPT = {keras.layers.LSTM: 13, keras.layers.GRU: 15}
-_SURE = 1.5  # what is estimated as so many times the free memory does not fit, however good the compiler is
+_SURE = 1.5  # refuse above this ratio of estimated to free memory; warn between 1 and it
 _WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 
 
 class Width(NamedTuple):
-    """What a width of the recurrent layers means for a corpus.
+    """A width of the recurrent layers, and its cost for a corpus: a row of a `Description`, which `describe` makes.
 
     Attributes:
         units: Width of each recurrent layer.
         parameters: Of the whole stack.
         values_per_parameter: Numbers in the frames of the corpus, over parameters.
-        epoch_seconds: Estimated, from what was measured.
+        epoch_seconds: Estimated, from two steps that were measured.
         training_bytes: Estimated.
     """
 
@@ -43,11 +43,11 @@ class Width(NamedTuple):
 
 @dataclass(frozen=True)
 class Description:
-    """A model and a corpus in figures; `print` shows them.
+    """A model and a corpus in figures, from `describe`; `print` shows them.
 
     Attributes:
         parameters: Of the stack.
-        training_bytes: Weights, gradients, optimizer and what is kept for the gradient, estimated.
+        training_bytes: Weights, gradients, optimizer and the numbers kept for the gradient, estimated.
         available_bytes: Memory that is free; `None` where that is not known.
         windows: Windows an epoch.
         epoch_seconds: Time an epoch, from two steps that were measured; NaN if it would not fit in memory.
@@ -127,7 +127,7 @@ def stack_parameters(
 
 
 def training_bytes(parameters: int, kept_numbers: int, steps: int, batch_size: int) -> int:
-    """Estimates the memory of training with Adam: weights, gradients, optimizer, and what the gradient needs."""
+    """Estimates the bytes of training with Adam: weights, gradients, optimizer, numbers kept for the gradient."""
     return _FLOAT * (parameters * (2 + _SLOTS) + batch_size * steps * kept_numbers)
 
 
@@ -157,7 +157,7 @@ def check_weights(parameters: int) -> None:
 
 
 def check_optimizer(optimizer: keras.optimizers.Optimizer, weights: list) -> None:
-    """Raises if what an optimizer keeps for `weights` cannot fit in memory, before it is made."""
+    """Raises if the state of an optimizer for `weights` cannot fit in memory, before it is made."""
     free = available_bytes()
     if free is None or optimizer.built:
         return
@@ -209,11 +209,11 @@ def check_batch(model: Any, windows: Any, batch_size: int | None) -> None:
 
 
 def describe(model: Any, corpus: Any, steps: int = 40, batch_size: int = 32) -> Description:
-    """Says what training a model on a corpus takes, and what other widths would: two steps are tried, on a copy.
+    """Estimates memory and time of training a model on a corpus, and of other widths: two steps are tried, on a copy.
 
     Args:
         model: An `AudioModel`. It is not changed.
-        corpus: A `Corpus`, or a part of one: what is trained on.
+        corpus: A `Corpus`, or a part of one: the training music.
         steps: Frames a window.
         batch_size: Windows a batch.
 

@@ -69,12 +69,12 @@ class CarriedStates(keras.layers.Layer):
 
     def start(self, reset: Tensor) -> list[Tensor]:
         """Returns the states to start from: zeros for the rows where `reset` (B,) is true."""
-        # A copy in any case: torch keeps what it started from for the gradient, and the variables change.
+        # A copy in any case: torch keeps the first states for the gradient, and the variables change.
         states = [ops.convert_to_tensor(variable) for variable in self.read()]
         return [ops.where(ops.expand_dims(reset, 1), ops.zeros_like(state), state) for state in states]
 
     def keep(self, states: list[Tensor]) -> None:
-        """Keeps the states after a batch, without what led to them: back-propagation ends at the batch."""
+        """Keeps the states after a batch, without their gradient: back-propagation ends at the batch."""
         for variable, state in zip(self.read(), states, strict=True):
             variable.assign(ops.cast(ops.stop_gradient(state), variable.dtype))
 

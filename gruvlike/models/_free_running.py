@@ -14,7 +14,7 @@ from gruvlike.models._baselines import frames_of
 
 
 class FreeRun(NamedTuple):
-    """The quality of a model that continues its own output, at one horizon.
+    """The quality of a model that continues its own output, at one horizon, from `free_running_loss`.
 
     Attributes:
         loss: Mean squared error against the music, over that of predicting the mean.

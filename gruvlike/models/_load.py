@@ -1,4 +1,4 @@
-"""Loading a saved model: what is in the file is checked before Keras opens it."""
+"""Loading a saved model: the contents of the file are checked before Keras opens it."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def load(path: str | os.PathLike) -> AudioModel:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, of a newer format, or not an `AudioModel`; the message says what was found.
+        ValueError: If it is damaged, of a newer format, or not an `AudioModel`; the message says which.
 
     Example:
         >>> load("no_such_run.keras")
@@ -46,7 +46,7 @@ def load(path: str | os.PathLike) -> AudioModel:
 
 
 def _check_archive(path: Path) -> None:
-    """Raises unless `path` is a whole `.keras` archive of an `AudioModel`, saying what it is instead."""
+    """Raises unless `path` is a whole `.keras` archive of an `AudioModel`; says which kind of file it is instead."""
     if path.is_dir():
         raise ValueError(f"A model is one `.keras` file. Received: the folder {str(path)!r}.")
     if not zipfile.is_zipfile(path):

@@ -43,7 +43,7 @@ def recurrent_stack(
         recurrent_dropout: Share of the state dropped from step to step while training. Switches cuDNN off.
         layer_norm: Whether a layer normalization follows each recurrent layer.
         skip: Whether the output layer sees all recurrent layers, not only the last.
-        forget_bias: What the bias of the LSTM's forget gate starts at (a GRU has none).
+        forget_bias: The first value of the bias of the LSTM's forget gate (a GRU has none).
         random_seed: Makes weights, dropout and noise reproducible. `None` follows `keras.utils.set_random_seed`.
         head: The head that reads the outputs, and so decides how many there are; `None`: the next frame itself.
 
@@ -147,7 +147,7 @@ def _recurrent(
 
 
 def _set_forget_bias(stack: keras.Model, forget_bias: float) -> None:
-    if forget_bias == 1.0:  # what Keras starts it at
+    if forget_bias == 1.0:  # as in Keras
         return
     for layer in stack.layers:
         if isinstance(layer, keras.layers.LSTM):

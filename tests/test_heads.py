@@ -28,13 +28,13 @@ def generator(melody):
 @pytest.mark.parametrize("head", [gl.heads.Point(), Gaussian()], ids=["Point", "Gaussian"])
 def test_a_head_keeps_the_contract(head, rng):
     width = 6
-    frames = rng.standard_normal((2, 5, width)).astype("float32")
-    output = rng.standard_normal((2, 5, head.outputs(width))).astype("float32")
-    noise = rng.uniform(0.01, 0.99, (2, 5, head.draws(width))).astype("float32")
+    sizes = width, head.outputs(width), head.draws(width)
+    drawn = [rng.uniform(0.01, 0.99, (2, 5, size)).astype("float32") for size in sizes]
+    frames, output, noise = map(keras.ops.convert_to_tensor, drawn)
     target = head.target(frames)
     assert head.loss(target, output).shape == (2, 5)
     assert head.mean(output).shape == frames.shape
-    np.testing.assert_allclose(numpy(head.frame(target)), frames, atol=1e-6)
+    np.testing.assert_allclose(numpy(head.frame(target)), numpy(frames), atol=1e-6)
     drawn = numpy(head.frame(head.sample(output, noise, np.float32(1.0))))
     assert drawn.shape == frames.shape
     still = numpy(head.frame(head.sample(output, noise, np.float32(0.0))))
@@ -183,7 +183,9 @@ def test_a_model_with_a_head_trains_saves_and_sings(melody, tmp_path):
     assert target.shape == (12, 10, 32)
     expected = np.square(output[..., :32] - target).mean() / np.square(target - numpy(model.normalizer.center)).mean()
     assert model.evaluate(pcm, verbose=0, return_dict=True)["relative_loss"] == pytest.approx(expected, rel=1e-3)
-    np.testing.assert_allclose(model.frame_losses(pcm), numpy(model.head.loss(target, output)), atol=1e-4)
+    np.testing.assert_allclose(
+        model.frame_losses(pcm), numpy(model.head.loss(*map(keras.ops.convert_to_tensor, (target, output)))), atol=1e-4
+    )
     model.save(tmp_path / "run.keras")
     loaded = gl.load(tmp_path / "run.keras")
     assert isinstance(loaded.head, Gaussian)

@@ -18,6 +18,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+DATA = ROOT / "tests" / "data"
 
 
 @pytest.fixture
@@ -26,6 +27,13 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip(f"needs the material beside the checkout: {SHARED.name}/ is absent")
     return SHARED
+
+
+@pytest.fixture
+def golden_script(monkeypatch):
+    """The script that made tests/data/gruv2015: the program of 2015 in plain numpy, apart from gruvlike."""
+    monkeypatch.syspath_prepend(str(DATA))
+    return importlib.import_module("make_gruv2015")
 
 
 @pytest.fixture

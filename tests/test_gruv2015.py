@@ -16,8 +16,8 @@ from gruvlike.generation import _generator
 
 pytestmark = pytest.mark.backends
 
-# Figures of the published program, on inputs given by formula (so that parity is guarded where the golden data is not
-# at hand). The last frame of `predict`, and of the 13 frames that 8 steps of generation from a seed of 6 return.
+# Figures of the published program, on inputs given by formula (so that parity is guarded where the data that it wrote
+# is not at hand). The last frame of `predict`, and of the 13 frames that 8 steps of generation from a seed of 6 return.
 SPOT = {
     "lstm": {
         "random_state": 101,
@@ -98,7 +98,17 @@ def test_spot_seed_comes_back_as_predicted(spot):
     np.testing.assert_allclose(frames[:STEPS], model.predict(x, verbose=0)[0] * std + mean, atol=1e-5)
 
 
-def test_spot_frames():
+@both_cells
+def test_the_script_of_the_golden_data_gives_the_spot_figures(spot, tmp_path, golden_script):
+    _, x, mean, std, case = spot
+    weights = golden_script.read_weights(tmp_path / "weights")
+    np.testing.assert_allclose(golden_script.predict(weights, x)[0, -1], figures(case["predict"]), rtol=0, atol=1e-6)
+    frames = golden_script.generate(weights, x, 8) * std + mean
+    assert frames.shape == (13, FEATURES)
+    np.testing.assert_allclose(frames[-1], figures(case["generated"]), rtol=0, atol=2e-6)
+
+
+def test_spot_frames(golden_script):
     t = np.arange(45) / 8000
     samples = (0.5 * np.sin(2 * np.pi * 440 * t) + 0.1 * np.cos(2 * np.pi * 1000 * t)).astype("float32")
     frames = gruv2015.to_frames(samples, 10)
@@ -106,6 +116,7 @@ def test_spot_frames():
         """2.056102 0.972682 0.173022 0.312896 0.237748 0.306485 0.237748 0.312896 0.173022 0.972682
         0 -1.1497 -0.502927 -0.224381 -0.099819 0 0.099819 0.224381 0.502927 1.1497"""
     )
+    np.testing.assert_allclose(golden_script.to_frames(samples, 10, time_domain=False)[-1], expected, rtol=0, atol=1e-6)
     assert frames.shape == (5, 20)
     assert frames.dtype == np.float32
     np.testing.assert_allclose(frames[-1], expected, rtol=0, atol=2e-6)

@@ -43,9 +43,9 @@ class RunFolder(keras.callbacks.Callback):
 
     # --- around `fit` -------------------------------------------------------------------------------------------------
 
-    def around_fit(self, model: Any, fit: Callable, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def wrap_fit(self, model: Any, fit: Callable, x: Any = None, **kwargs: Any) -> Any:
         """Runs `fit` of `model` from where the run in the folder is (`AudioModel.fit` calls this)."""
-        _check_arguments(args, kwargs)
+        _check_arguments(kwargs)
         _check_folder(self.directory)
         rule = (
             f"A run is trained by one process at a time. Received: {str(self.directory)!r}, which is being trained "
@@ -247,7 +247,10 @@ class RunFolder(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Gives the callbacks their states back, after Keras has reset them."""
         if not hasattr(self, "_network"):
-            raise ValueError("A run folder belongs to `AudioModel.fit`. Received: another model. Put yours in one.")
+            raise ValueError(
+                "A run folder belongs to `AudioModel.fit`, in a list of callbacks. Received: another model, or a "
+                "`CallbackList`. Put the network into an `AudioModel`, and give its `fit` a list."
+            )
         self._set_windows()  # again: a model that Keras builds only now has cost an epoch
         if self._checkpoint:
             _state.to_callbacks(self._callbacks, self._checkpoint.states)
@@ -416,9 +419,7 @@ class _Rarely:
         self.cost = self.last - start
 
 
-def _check_arguments(args: tuple, kwargs: dict) -> None:
-    if args:
-        raise TypeError(f"With a run folder, `fit` takes its arguments by name. Received: {len(args)} after the data.")
+def _check_arguments(kwargs: dict) -> None:
     if kwargs.get("steps_per_epoch") is not None:
         raise ValueError(
             "A run folder counts whole epochs of windows. "

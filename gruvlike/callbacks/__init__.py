@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -30,8 +29,8 @@ def run_callbacks(
     preview_seconds: float = 5.0,
     save_minutes: float = 10.0,
     test: Iterable[Track] | None = None,
-    notes: Mapping[str, Any] | None = None,
-    recipe: Mapping[str, Any] | None = None,
+    notes: Mapping[str, object] | None = None,
+    recipe: Mapping[str, object] | None = None,
 ) -> list[keras.callbacks.Callback]:
     """Makes the callbacks that keep a run in a folder, and resume the run that is there.
 
@@ -90,7 +89,7 @@ def run_callbacks(
     return [*callbacks, RunFolder(directory, save_minutes, own, test, notes, _plain_recipe(recipe))]
 
 
-def _plain_recipe(recipe: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _plain_recipe(recipe: Mapping[str, object] | None) -> dict[str, object] | None:
     """Returns a recipe as JSON gives it back, or raises if JSON cannot hold it."""
     try:
         return None if recipe is None else json.loads(json.dumps(dict(recipe)))

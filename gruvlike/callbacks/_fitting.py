@@ -115,7 +115,7 @@ def _order(callback: Callback) -> int:
     return 2 if isinstance(callback, History) else int(isinstance(callback, CSVLogger | TensorBoard))
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
+def _check_options(options: Mapping[str, object]) -> None:
     """Raises if a run folder cannot do with an argument of `fit`."""
     if options.get("steps_per_epoch") is not None:
         raise ValueError(

@@ -103,7 +103,8 @@ def _seeds(value: object, name: str = "") -> Iterator[int]:
 def _about(track: Track) -> dict[str, Any]:
     """Says which music a track is. A track of the user's own knows no file, so its samples stand for it."""
     if isinstance(track, CorpusTrack):
-        return {name: getattr(track, name) for name in ("name", "source", "hash", "start", "stop")}
+        source, start, stop = track.source, track.start, track.stop
+        return {"name": track.name, "source": source, "hash": track.hash, "start": start, "stop": stop}
     return {"name": track.name, "source": None, "hash": _digest(track.pcm), "start": 0, "stop": len(track)}
 
 

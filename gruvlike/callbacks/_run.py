@@ -45,8 +45,8 @@ class RunFolder(Callback):
         save_minutes: float,
         own: Sequence[BestModel | EarlyStopping] = (),
         test: Iterable[Track] | None = None,
-        notes: Mapping[str, Any] | None = None,
-        recipe: Mapping[str, Any] | None = None,
+        notes: Mapping[str, object] | None = None,
+        recipe: Mapping[str, object] | None = None,
     ):
         super().__init__()
         self.directory = directory

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gruvlike import _files
 from gruvlike.callbacks import _checkpoint, _records, _state
@@ -77,7 +77,7 @@ class Store:
         place = f"after epoch {epoch}" if not batch else f"in epoch {epoch + 1}, after batch {batch}"
         return f"The same script goes on with {str(self.directory)!r} {place}."
 
-    def write_config(self, config: Mapping[str, Any]) -> None:
+    def write_config(self, config: Mapping[str, object]) -> None:
         """Writes `config.json`."""
         with _files.replacing(self.directory / "config.json") as temporary:
             temporary.write_text(json.dumps(config, indent=1, default=str) + "\n", encoding="utf-8")

@@ -39,6 +39,14 @@ def about(folder):
         return json.loads(archive.read("training.json"))
 
 
+def write_about(folder, found):
+    with zipfile.ZipFile(folder / "newest.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(folder / "newest.keras", "w") as archive:
+        for name, data in {**members, "training.json": json.dumps(found)}.items():
+            archive.writestr(name, data)
+
+
 class At(keras.callbacks.Callback):
     """Does something after a batch of an epoch."""
 
@@ -68,6 +76,20 @@ def test_a_checkpoint_has_the_form_of_the_first_version(parts, tmp_path):
     assert (found["version"], found["progress"]["epoch"], found["progress"]["batch"]) == (1, 0, 2)
     states = [name for name, _ in found["states"]]
     assert states == ["BestModel of val_loss (run)", "EarlyStopping of val_loss (run)", "metrics"]
+
+
+def test_a_run_from_before_there_were_heads_goes_on(parts, tmp_path):
+    fit(parts, run_callbacks(tmp_path, preview_every=0))
+    found = about(tmp_path)
+    identity = found["progress"]["identity"]
+    del identity["head"]
+    identity["model"]["format_version"] = 1
+    write_about(tmp_path, found)
+    assert fit(parts, run_callbacks(tmp_path, preview_every=0), 2).epoch == [0, 1]
+    identity["model"]["sample_rate"] = 4000  # the control
+    write_about(tmp_path, found)
+    with pytest.raises(ValueError, match=r"model.sample_rate was 4000 and is 8000"):
+        fit(parts, run_callbacks(tmp_path, preview_every=0), 2)
 
 
 def test_the_runs_own_early_stopping_is_not_that_of_the_user(parts, tmp_path):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike._contracts import HoldsWindows, StopsForAReason, WindowsLike, as_batch
+from gruvlike._contracts import HoldsWindows, StopsForAReason, WindowsLike
 from gruvlike.callbacks import _state
 
 logger = logging.getLogger(__name__)
@@ -144,9 +144,7 @@ class NaNGuard(keras.callbacks.Callback):
         if windows is None:
             return ""
         index = self._batch - windows.first_batch
-        pcm = as_batch(windows[index][0])["pcm"]
-        prediction, target = map(keras.ops.convert_to_numpy, self.model(pcm, training=False))
-        losses = np.square(target - prediction).mean((1, 2))
+        losses = self.model.frame_losses(windows[index][0]).mean(1)
         order = np.argsort(-np.nan_to_num(losses, nan=np.inf, posinf=np.inf))
         places = [windows.position(index, int(row)) for row in order[:3]]
         names = ", ".join(f"{track.name!r} from {start / track.sample_rate:.2f} s" for track, start in places)

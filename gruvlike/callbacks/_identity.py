@@ -31,12 +31,14 @@ def identity(call: FitCall) -> Identity:
     """Returns everything that must be the same for a run to be resumed, ready for JSON."""
     model, windows, validation = call.model, call.x, call.validation
     config = model.get_config()
+    del config["format_version"]  # of the file, whatever is in it
     found = {
         "corpus": _music(windows),
         "validation": {"split": call.validation_split} if call.validation_split else _music(validation),
         "encoder": config.pop("encoder"),
         "normalizer": config.pop("normalizer"),  # its statistics are compared where they are loaded, to some digits
         "network": config.pop("stack"),
+        "head": config.pop("head"),
         "model": config,
         "windows": _settings(windows),
         "validation windows": _settings(validation),
@@ -52,6 +54,9 @@ def check_same(then: Identity, now: Identity, directory: Path) -> None:
     Raises:
         ValueError: With the places where they differ.
     """
+    then = {**then, "model": {**then["model"]}}
+    if then["model"].pop("format_version", None) and now["head"]["class_name"] == "Point":
+        then["head"] = now["head"]  # runs that began before there were heads
     if learning_rate(then) is not None and learning_rate(now) is not None:
         config = {**now["optimizer"]["config"], "learning_rate": learning_rate(then)}
         now = {**now, "optimizer": {**now["optimizer"], "config": config}}

@@ -97,6 +97,8 @@ class WindowsLike(Protocol):
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> tuple[Batch]: ...
     def position(self, batch_index: int, row: int) -> tuple[Track, int]: ...
+    def go_to(self, epoch: int, first_batch: int = 0) -> None:
+        """Makes index 0 that batch of that epoch."""
 
 
 class FramesOfSound(Protocol):
@@ -117,6 +119,32 @@ class FitHook(Protocol):
 
     def wrap_fit(self, model: Any, fit: Callable[..., Result], x: Any, **options: Any) -> Result:
         """Runs `fit(x, **options)` of `model`, once, several times or not at all, and returns its result."""
+
+
+@runtime_checkable
+class HoldsWindows(Protocol):
+    """A model that names the music of `fit` while `fit` runs, for callbacks: `AudioModel`."""
+
+    training_windows: Any
+    validation_windows: Any
+
+
+@runtime_checkable
+class StopsForAReason(Protocol):
+    """A callback that ends a run: once it has a `reason`, a run folder saves nothing any more."""
+
+    reason: str | None
+
+
+@runtime_checkable
+class KeepsState(Protocol):
+    """A callback whose state a run folder saves in each checkpoint and gives back when the run is resumed."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns numbers, strings, arrays, and lists and dictionaries of these."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes back a state that `get_state` returned."""
 
 
 def as_batch(data: Batch | Tensor) -> Batch:

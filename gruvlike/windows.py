@@ -195,6 +195,30 @@ class Windows(keras.utils.PyDataset):
             self.first_batch = 0
         self._begun = False
 
+    def go_to(self, epoch: int, first_batch: int = 0) -> None:
+        """Moves to a batch of an epoch: index 0 is then that batch, and the next epoch is whole again.
+
+        Args:
+            epoch: Number of the epoch.
+            first_batch: Number of the batch in the whole epoch.
+
+        Raises:
+            ValueError: If a number is negative.
+
+        Example:
+            >>> import gruvlike, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     gruvlike.audio.write(f"{folder}/ramp.wav", np.arange(10, dtype="int16"), sample_rate=8000)
+            ...     corpus = gruvlike.Corpus.build(folder, f"{folder}/ramp.h5", sample_rate=8000, high_pass_hz=None)
+            >>> windows = Windows(corpus, span=2, batch_size=2, offset=0)  # three batches an epoch
+            >>> windows.go_to(epoch=7, first_batch=1)
+            >>> windows.epoch, len(windows)
+            (7, 2)
+        """
+        self.epoch = positive_int("epoch", epoch, minimum=0)
+        self.first_batch = positive_int("first_batch", first_batch, minimum=0)
+        self._begun = False
+
     def position(self, batch_index: int, row: int) -> tuple[Track, int]:
         """Says where a window of the epoch at hand comes from.
 

@@ -250,7 +250,7 @@ def test_long_epochs_are_all_saved(parts, tmp_path, monkeypatch):
             ((tmp_path / "newest.keras").stat().st_mtime_ns, (tmp_path / "learning_curve.png").exists())
         )
     )
-    monkeypatch.setattr(_run, "_RARITY", 1e9)
+    monkeypatch.setattr(_run, "_SHARE", 1e-9)
     fit(parts, tmp_path, 3, [look])
     assert len({time for time, _ in kept}) == 1  # the control
     kept.clear()

@@ -170,6 +170,21 @@ def test_an_epoch_can_start_at_a_batch():
     assert (windows.epoch, windows.first_batch, len(windows)) == (1, 0, 10)
 
 
+def test_windows_go_to_a_batch_of_an_epoch():
+    windows, moved = windows_of([300], 20, hop=3, batch_size=10), windows_of([300], 20, hop=3, batch_size=10)
+    for _ in range(2):
+        windows.on_epoch_begin()
+        windows.on_epoch_end()
+    moved.on_epoch_begin()  # an epoch that broke off does not count
+    moved.go_to(2, 4)
+    assert starts(moved) == starts(windows)[40:]
+    assert starts(moved) != starts(windows_of([300], 20, hop=3, batch_size=10))[40:]  # the control: another epoch
+    moved.on_epoch_end()
+    assert (moved.epoch, moved.first_batch) == (2, 4)
+    with pytest.raises(ValueError, match="`first_batch` must be"):
+        moved.go_to(0, -1)
+
+
 def test_position_names_the_window():
     windows = windows_of([300, 50, 200], 20, hop=3, batch_size=8)
     (pcm,) = windows[2]

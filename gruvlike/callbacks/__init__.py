@@ -1,14 +1,17 @@
-"""Watch over training: keep it, go on with it, guard it, hear it. Callbacks for `AudioModel.fit` beyond those of Keras.
+"""Callbacks for `AudioModel.fit`: save and resume a run, stop it at NaN or after some minutes, make previews of songs.
 
-`run_callbacks("runs/a")` gives all that a run needs. The others can be used alone.
+`run_callbacks("runs/a")` makes all the callbacks that a run needs. Each can also be used alone.
 """
 
+import json
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from gruvlike import _checks
+from gruvlike._contracts import Track
 from gruvlike.callbacks._guards import BestModel, NaNGuard, TimeLimit
 from gruvlike.callbacks._previews import AudioPreview, FreeRunningLoss, has_tensorboard
 from gruvlike.callbacks._run import RunFolder
@@ -18,22 +21,23 @@ __all__ = ["AudioPreview", "FreeRunningLoss", "NaNGuard", "TimeLimit", "corpus_w
 
 
 def run_callbacks(
-    directory: Any,
+    directory: str | os.PathLike[str],
     *,
     monitor: str = "val_loss",
     patience: int | None = None,
     preview_every: int = 5,
     preview_seconds: float = 5.0,
     save_minutes: float = 10.0,
-    test: Any = None,
-    notes: dict | None = None,
+    test: Iterable[Track] | None = None,
+    notes: Mapping[str, object] | None = None,
+    recipe: Mapping[str, object] | None = None,
 ) -> list[keras.callbacks.Callback]:
-    """Makes the callbacks that keep a run in a folder, and go on with the run that is there.
+    """Makes the callbacks that keep a run in a folder, and resume the run that is there.
 
-    `fit(..., epochs=50, callbacks=run_callbacks("runs/a"))`, run again after a crash, a Ctrl-C or a kill, goes on where
-    it was and ends with the weights of a run that was never interrupted (TensorFlow on a CPU: to the last bit). With a
-    larger number of epochs it goes on to that number. With another corpus, encoder or network it says what differs,
-    and refuses. Give the windows of a `Corpus` to `fit`: the order of arrays is in the hands of Keras.
+    `fit(..., epochs=50, callbacks=run_callbacks("runs/a"))`, called again after a crash, a Ctrl-C or a kill, resumes
+    the run, and ends with the weights of a run that was never interrupted (TensorFlow on a CPU: to the last bit). A
+    larger number of epochs continues a finished run. Another corpus, encoder or network is refused, with the
+    differences. Give the windows of a `Corpus` to `fit`: Keras decides about the order of arrays.
 
     In the folder: `newest.keras` (after each epoch, each `save_minutes` within one, and where training stops) and
     `previous.keras`, the one before; `best.keras`, by `monitor`; `config.json` (settings, versions, which music is for
@@ -41,23 +45,26 @@ def run_callbacks(
     `logs/` where TensorBoard is installed; and `lock`, held while it is trained. Where epochs take less than half a
     minute, `newest.keras` and the picture are not renewed after each: either takes 2 % of the time at most.
 
-    Callbacks of your own beside these keep their state over an interruption if they have `get_state()` (a dictionary
-    of numbers, strings, lists and arrays) and `set_state(state)`; early stopping and the like of Keras do.
+    Your own callbacks beside these keep their state over an interruption if they have `get_state()` (a dictionary of
+    numbers, strings, lists and arrays) and `set_state(state)`; so do early stopping and the like of Keras.
 
     Args:
         directory: The run folder; made if it is not there.
-        monitor: What the best model has least of. Without validation music the same of training.
+        monitor: Name of the number in the history of which the best model has least. Without validation music the same
+            number of training.
         patience: Epochs without a better `monitor` after which training ends; `None` never ends it.
         preview_every: Epochs from one preview, and one measurement of the free-running loss, to the next; 0 for none.
         preview_seconds: Length of a preview.
         save_minutes: Time after which a long epoch is saved in between.
-        test: The part of the corpus that is kept for a test, to be written down.
-        notes: Anything else to write into `config.json`.
+        test: The part of the corpus that is kept for a test, for `config.json`.
+        notes: Anything else for `config.json`.
+        recipe: The settings that the run was made with, as plain data, for `config.json`.
 
     Returns:
-        A list for `fit`; add your own to it.
+        A list for `fit`; add your own callbacks to it.
 
     Raises:
+        TypeError: If a recipe is not plain data.
         ValueError: If an argument is out of its range. `fit` raises one if the run there is another.
         BlockingIOError: By `fit`, if another process trains in the folder.
 
@@ -68,15 +75,26 @@ def run_callbacks(
     directory = Path(directory)
     best = BestModel(directory / "best.keras", monitor)
     callbacks = [NaNGuard(), best, keras.callbacks.CSVLogger(directory / "history.csv", append=True)]
+    own: list[BestModel | keras.callbacks.EarlyStopping] = [best]
     if _checks.positive_int("preview_every", preview_every, minimum=0):
         board = directory / "logs"
         preview = AudioPreview(directory / "previews", preview_every, preview_seconds, board=board)
         callbacks[1:1] = [preview, FreeRunningLoss(preview_every)]
     if patience is not None:
         _checks.positive_int("patience", patience)
-        stopping = keras.callbacks.EarlyStopping(monitor, patience=patience, mode="min")
-        stopping.of_run = True
-        callbacks.append(stopping)
+        own.append(keras.callbacks.EarlyStopping(monitor, patience=patience, mode="min"))
+        callbacks.append(own[-1])
     if has_tensorboard():
         callbacks.append(keras.callbacks.TensorBoard(directory / "logs", write_graph=False))
-    return [*callbacks, RunFolder(directory, save_minutes, test, notes)]
+    return [*callbacks, RunFolder(directory, save_minutes, own, test, notes, _plain_recipe(recipe))]
+
+
+def _plain_recipe(recipe: Mapping[str, object] | None) -> dict[str, object] | None:
+    """Returns a recipe as JSON gives it back, or raises if JSON cannot hold it."""
+    try:
+        return None if recipe is None else json.loads(json.dumps(dict(recipe)))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "A recipe must be plain data: numbers, strings, lists and dictionaries of them. "
+            f"Received: {recipe!r}: {error}."
+        ) from error

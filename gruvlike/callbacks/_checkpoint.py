@@ -1,7 +1,7 @@
-"""A checkpoint: a model file (`.keras`) that also holds what is needed to go on as if nothing had happened.
+"""A checkpoint: a model file (`.keras`) that also holds all that a run needs to be resumed exactly.
 
-Two more members in the archive, which Keras does not mind: `training.json` (where training was, the states of
-callbacks, the history) and `training.npz` (the arrays of these, random states, metrics). No code is run on reading.
+Two more members in the archive, which Keras ignores: `training.json` (the progress of the run, the states of callbacks)
+and `training.npz` (the arrays of these, random states, metrics). Reading runs no code.
 """
 
 import io
@@ -10,44 +10,61 @@ import logging
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
 import numpy as np
 
 from gruvlike import _files
 from gruvlike.callbacks import _state
+from gruvlike.callbacks._progress import Progress
+
+if TYPE_CHECKING:
+    from gruvlike.models import AudioModel
 
 logger = logging.getLogger(__name__)
 
 _VERSION = 1
+_METRICS = "metrics"  # the averages of an epoch stand among the states, under this name
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint says beside the weights."""
+    """The contents of a checkpoint, but for the variables that Keras saves.
+
+    Attributes:
+        path: The file.
+        progress: How far the run was.
+        states: (name, state) of each callback that has one.
+        metrics: The values of the metrics' variables by their paths.
+        unsaved: The values of the variables that Keras does not save.
+        checksum: Of all variables but metrics.
+    """
 
     path: Path
-    progress: dict[str, Any]  # epoch, batch, history, ...
-    states: list[tuple[str, dict]]  # of callbacks
-    unsaved: list[np.ndarray]  # variables that Keras does not save
+    progress: Progress
+    states: list[_state.NamedState]
+    metrics: dict[str, np.ndarray]
+    unsaved: list[np.ndarray]
     checksum: int
 
 
 def write(
-    path: Path, previous: Path | None, model: keras.Model, progress: dict, states: list[tuple[str, dict]]
+    path: Path, previous: Path | None, model: "AudioModel", progress: Progress, states: Sequence[_state.NamedState]
 ) -> None:
-    """Writes a checkpoint; what stood under `path` becomes `previous`, unless that is `None`.
+    """Writes a checkpoint; the file that stood under `path` becomes `previous`, unless that is `None`.
 
-    Whole files take the names, or none; what has a name is on the disk, also when the power goes.
+    A file is complete, and on the disk, before it takes its name: neither a crash nor a power cut can damage it.
     """
     arrays = _state.arrays_of(_state.unsaved_variables(model))
+    variables = model.metrics_variables
+    metrics = dict(zip([v.path for v in variables], _state.arrays_of(variables), strict=True))
     about = {
         "version": _VERSION,
         "unsaved": len(arrays),
         "checksum": _state.checksum(_state.variables(model)),
-        "progress": progress,
-        "states": [[name, _state.pack(state, arrays)] for name, state in states],
+        "progress": progress.to_json(),
+        "states": [[name, _state.pack(state, arrays)] for name, state in [*states, (_METRICS, metrics)]],
     }
     with _files.replacing(path) as temporary:
         model.save(temporary)
@@ -67,7 +84,7 @@ def read(path: Path, previous: Path) -> Checkpoint | None:
     Raises:
         ValueError: If there are checkpoints and none is whole, or they are of a newer version.
     """
-    damaged = []
+    damaged: list[str] = []
     for one in (path, previous):
         if not one.exists():
             continue
@@ -98,12 +115,13 @@ def _read(path: Path) -> Checkpoint:
             raise ValueError(f"of format {about['version']}; this gruvlike reads up to {_VERSION}: update it")
         with np.load(io.BytesIO(archive.read("training.npz")), allow_pickle=False) as stored:
             arrays = [stored[f"arr_{k}"] for k in range(len(stored.files))]
-    states = [(name, _state.unpack(state, arrays)) for name, state in about["states"]]
-    return Checkpoint(path, about["progress"], states, arrays[: about["unsaved"]], about["checksum"])
+    *states, (_, metrics) = [(name, _state.unpack(state, arrays)) for name, state in about["states"]]
+    progress = Progress.from_json(about["progress"])
+    return Checkpoint(path, progress, states, metrics, arrays[: about["unsaved"]], about["checksum"])
 
 
-def restore(checkpoint: Checkpoint, model: keras.Model) -> None:
-    """Puts all variables of `model`, its optimizer and its random generators back to where they were.
+def restore(checkpoint: Checkpoint, model: "AudioModel") -> None:
+    """Gives all variables of `model`, its optimizer and its random generators the values of the checkpoint.
 
     Raises:
         ValueError: If any bit of them is not what was saved, or the normalizer was fitted to other music. The model is
@@ -125,11 +143,11 @@ def restore(checkpoint: Checkpoint, model: keras.Model) -> None:
 
 
 def _close(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether statistics agree to what another processor, which sums in another order, may make of the same music."""
+    """Whether statistics of the same music agree; another processor sums in another order and gets other digits."""
     return np.allclose(one, other, rtol=1e-4, atol=1e-5 * float(np.abs(other).max(initial=0)))
 
 
-def _load(checkpoint: Checkpoint, model: keras.Model) -> None:
+def _load(checkpoint: Checkpoint, model: "AudioModel") -> None:
     model.load_weights(checkpoint.path)
     _state.assign(_state.unsaved_variables(model), checkpoint.unsaved)
     if _state.checksum(_state.variables(model)) != checkpoint.checksum:

@@ -1,15 +1,17 @@
-"""Guards: a clock, what is no number, the best model, music that nobody can learn from."""
+"""Guards of a training: a time limit, a stop at NaN, the best model."""
 
+import copy
 import logging
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from gruvlike import _checks
+from gruvlike._contracts import HoldsWindows, StopsForAReason, WindowsLike
 from gruvlike.callbacks import _state
 
 logger = logging.getLogger(__name__)
@@ -19,7 +21,7 @@ class TimeLimit(keras.callbacks.Callback):
     """Ends training after some minutes: the batch at hand is finished, and the epoch is validated as always.
 
     Give `fit` more epochs than the time can hold. A last, shortened epoch counts as one in the history; in a run folder
-    it goes on where it ended.
+    the next `fit` trains the rest of it.
 
     Args:
         minutes: From the start of training, compilation included.
@@ -42,26 +44,26 @@ class TimeLimit(keras.callbacks.Callback):
         self.minutes = _checks.number("minutes", minutes, 0, open_low=True)
         self._end = 0.0
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Starts the clock."""
         self._end = time.monotonic() + 60 * self.minutes
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Stops training when the time is over."""
         if time.monotonic() >= self._end:
             self.model.stop_training = True
 
 
 class NaNGuard(keras.callbacks.Callback):
-    """Stops training when something is no number, goes back to the last good weights, and says where in the music.
+    """Stops training at a NaN or an infinity, restores the last good weights, and says where in the music it was.
 
-    It looks at the loss of each batch; and at the end of an epoch, and before a run folder saves, at the weights, at
-    what the optimizer keeps and at the loss of validation. The last good weights, and what the optimizer kept then, are
-    those of the end of the epoch before (at first, those that training began with). The stock
+    The loss is checked after each batch. The weights, the optimizer's variables and the loss of validation are checked
+    at the end of an epoch, and before a run folder saves. The last good weights, and the optimizer's variables beside
+    them, are those of the end of the epoch before (at first, those that training began with). The stock
     `keras.callbacks.TerminateOnNaN` stops too, but leaves the weights spoiled and names no music.
 
     Attributes:
-        reason: What happened, or `None`.
+        reason: The reason why training was stopped, or `None`.
 
     Example:
         >>> import gruvlike as gl, numpy as np
@@ -79,103 +81,107 @@ class NaNGuard(keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self.reason: str | None = None
-        self._good: list[tuple[Any, np.ndarray]] = []
-        self._seen: list[tuple[Any, np.ndarray]] | None = None  # since the last batch
+        self._good: list[tuple[keras.Variable, np.ndarray]] = []
+        self._checked: list[tuple[keras.Variable, np.ndarray]] | None = None  # the values since the last batch
         self._epoch = self._batch = 0
-        self._place = (0, 0)  # epoch and first batch of the windows: at the end of an epoch they have moved on
+        self._windows: WindowsLike | None = None  # a copy: at the end of an epoch the windows move to the next one
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Keeps the weights that training begins with."""
         self.reason = None
-        self._good, self._seen = self._values(), None
+        self._good, self._checked = self._values(), None
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Notes the epoch."""
-        self._epoch = epoch
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Notes the epoch, and where its windows are."""
+        windows = self.model.training_windows if isinstance(self.model, HoldsWindows) else None
+        self._epoch, self._windows = epoch, copy.copy(windows) if isinstance(windows, WindowsLike) else None
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Looks at the loss."""
-        windows = getattr(self.model, "training_windows", None)
-        self._seen = None
-        self._batch, self._place = batch, (getattr(windows, "epoch", 0), getattr(windows, "first_batch", 0))
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Checks the loss."""
+        self._batch, self._checked = batch, None
         loss = (logs or {}).get("loss", 0.0)
         if self.reason is None and not math.isfinite(loss):
             self._stop(f"The loss became {loss} in epoch {self._epoch + 1}, batch {batch + 1}", has_place=True)
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Looks at the weights and at the loss of validation, and keeps the weights if all is well."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Checks the weights and the loss of validation, and keeps the weights if all are finite."""
         loss = (logs or {}).get("val_loss", 0.0)
-        self._look()
+        values = self._check_weights()
         if self.reason is None and not math.isfinite(loss):
             self._stop(f"The validation loss became {loss} in epoch {epoch + 1}")
         if self.reason is None:
-            self._good = self._seen
+            self._good = values
 
-    def _look(self) -> None:
-        """Looks, once after a batch, at the weights and at what the optimizer keeps; stops if they are no numbers."""
-        if self._seen is not None:
-            return
-        self._seen = self._values()
-        if self.reason is None and not all(np.isfinite(array).all() for _, array in self._seen):
-            batch = f"batch {self._batch + 1} of epoch {self._epoch + 1}"
-            self._stop(f"The weights, or what the optimizer keeps, became NaN or infinite by {batch}", has_place=True)
+    def _check_weights(self) -> list[tuple[keras.Variable, np.ndarray]]:
+        """Checks the weights and the optimizer's variables, once after a batch, and returns their values."""
+        if self._checked is None:
+            self._checked = self._values()
+            if self.reason is None and not all(np.isfinite(array).all() for _, array in self._checked):
+                batch = f"batch {self._batch + 1} of epoch {self._epoch + 1}"
+                self._stop(
+                    f"The weights, or what the optimizer keeps, became NaN or infinite by {batch}", has_place=True
+                )
+        return self._checked
 
-    def _values(self) -> list[tuple[Any, np.ndarray]]:
+    def _values(self) -> list[tuple[keras.Variable, np.ndarray]]:
         variables = _state.variables(self.model)
         return list(zip(variables, _state.arrays_of(variables), strict=True))
 
-    def _stop(self, what: str, has_place: bool = False) -> None:
+    def _stop(self, event: str, has_place: bool = False) -> None:
         for variable, array in self._good:
             variable.assign(array)
         self.model.stop_training = True
         self.reason = (
-            f"{what}{self._music() if has_place else ''}. "
+            f"{event}{self._name_music() if has_place else ''}. "
             f"Training was stopped; the weights are those from before epoch {self._epoch + 1}. Use a lower learning "
             "rate; or, in another folder, clip the gradient (an optimizer given by name does) or leave out that music."
         )
         logger.error("%s", self.reason)
 
-    def _music(self) -> str:
-        """Where the windows of the batch come from, the one first that the good weights predict worst."""
-        windows = getattr(self.model, "training_windows", None)
-        if not hasattr(windows, "position"):
+    def _name_music(self) -> str:
+        """Names the windows of the batch, the one first that the good weights predict worst."""
+        windows = self._windows
+        if windows is None:
             return ""
-        now = windows.epoch, windows.first_batch
-        try:
-            windows.epoch, windows.first_batch = self._place
-            return self._worst(windows, self._batch - windows.first_batch)
-        finally:
-            windows.epoch, windows.first_batch = now
-
-    def _worst(self, windows: Any, index: int) -> str:
-        data = windows[index][0]
-        pcm = data["pcm"] if isinstance(data, dict) else data
-        prediction, target = (keras.ops.convert_to_numpy(part) for part in self.model(pcm, training=False))
-        losses = np.square(target - prediction).mean((1, 2))
+        index = self._batch - windows.first_batch
+        losses = self.model.frame_losses(windows[index][0]).mean(1)
         order = np.argsort(-np.nan_to_num(losses, nan=np.inf, posinf=np.inf))
         places = [windows.position(index, int(row)) for row in order[:3]]
-        said = [f"{track.name!r} from {start / track.sample_rate:.2f} s" for track, start in places]
+        names = ", ".join(f"{track.name!r} from {start / track.sample_rate:.2f} s" for track, start in places)
         more = f" and {len(order) - 3} more windows" if len(order) > 3 else ""
-        return f", with the music of {', '.join(said)}{more} (the worst predicted first)"
+        return f", with the music of {names}{more} (the worst predicted first)"
+
+
+def has_failed(callbacks: Iterable[keras.callbacks.Callback]) -> bool:
+    """Lets each `NaNGuard` check the weights, and returns whether any callback has a reason to end the run."""
+    found = list(callbacks)
+    for callback in found:
+        if isinstance(callback, NaNGuard):
+            callback._check_weights()
+    return any(isinstance(callback, StopsForAReason) and bool(callback.reason) for callback in found)
 
 
 class BestModel(keras.callbacks.ModelCheckpoint):
-    """Keeps the best model of a run: that of whole epochs, so that an interruption changes nothing.
+    """Keeps the best model of a run: of its whole epochs, so that an interruption changes nothing.
 
-    Until the first epoch is whole, a part of it is better than nothing. What is no number is never the best.
+    Until the first epoch is whole, the model of a part of it is kept. An epoch with a NaN loss is never saved as best.
+
+    Args:
+        path: The file.
+        monitor: Name of the number in the logs of which the best model has least.
     """
 
-    of_run = True
+    best: float | None  # set by Keras
 
     def __init__(self, path: Path, monitor: str):
         super().__init__(path, monitor=monitor, mode="min", save_best_only=True)
         self._done = 0
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Counts."""
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Counts the batches of the epoch."""
         self._done = batch + 1
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Saves the model if it is the best."""
         if not math.isfinite((logs or {}).get(self.monitor, 0.0)):
             return

@@ -1,31 +1,44 @@
-"""What a run is: the music, the windows, the model and the optimizer, as plain data that two runs are compared by."""
+"""The identity of a run: music, windows, model and optimizer as plain data, by which two runs are compared."""
 
 import hashlib
 import importlib.metadata
 import json
 import platform
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from gruvlike import __version__
+from gruvlike._contracts import Music, Track, WindowsLike
+from gruvlike.callbacks._fitting import FitCall
+from gruvlike.callbacks._progress import Progress
+from gruvlike.corpus import Track as CorpusTrack
+
+if TYPE_CHECKING:
+    from gruvlike.models import AudioModel
 
 _WINDOWS = ("span", "hop", "batch_size", "offset", "shuffle", "random_seed", "shard", "stateful")
 _PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy")
 
+Identity = dict[str, Any]
 
-def identity(model: Any, windows: Any, validation: Any) -> dict[str, Any]:
-    """Returns what must be the same for a run to go on, ready for JSON."""
+
+def identity(call: FitCall) -> Identity:
+    """Returns everything that must be the same for a run to be resumed, ready for JSON."""
+    model, windows, validation = call.model, call.x, call.validation
     config = model.get_config()
+    del config["format_version"]  # of the file, whatever is in it
     found = {
         "corpus": _music(windows),
-        "validation": _music(validation),
+        "validation": {"split": call.validation_split} if call.validation_split else _music(validation),
         "encoder": config.pop("encoder"),
         "normalizer": config.pop("normalizer"),  # its statistics are compared where they are loaded, to some digits
         "network": config.pop("stack"),
+        "head": config.pop("head"),
         "model": config,
         "windows": _settings(windows),
         "validation windows": _settings(validation),
@@ -35,13 +48,53 @@ def identity(model: Any, windows: Any, validation: Any) -> dict[str, Any]:
     return json.loads(json.dumps(_plain(found), default=str))
 
 
-def random_seeds(model: Any, windows: Any) -> dict[str, Any]:
-    """Returns the integers that decide what is random, as far as they were given: `None` or nothing if not."""
-    found = {"windows": getattr(windows, "random_seed", None), "model": model.random_seed}
+def check_same(then: Identity, now: Identity, directory: Path) -> None:
+    """Raises unless two identities are of one run. The learning rate may differ if both are numbers.
+
+    Raises:
+        ValueError: With the places where they differ.
+    """
+    then = {**then, "model": {**then["model"]}}
+    if then["model"].pop("format_version", None) and now["head"]["class_name"] == "Point":
+        then["head"] = now["head"]  # runs that began before there were heads
+    if learning_rate(then) is not None and learning_rate(now) is not None:
+        config = {**now["optimizer"]["config"], "learning_rate": learning_rate(then)}
+        now = {**now, "optimizer": {**now["optimizer"], "config": config}}
+    if found := list(differences(then, now)):
+        raise ValueError(
+            "A run goes on with the corpus, the encoder and the network that it began with. "
+            f"Received: {str(directory)!r}, where {'; '.join(found[:3])}"
+            f"{f'; and {len(found) - 3} more' if found[3:] else ''}. Use another folder for another run."
+        )
+
+
+def learning_rate(identity: Identity) -> float | None:
+    """Returns the learning rate that the optimizer was made with; `None` if it is a schedule."""
+    rate = identity["optimizer"]["config"].get("learning_rate")
+    return rate if isinstance(rate, float) else None
+
+
+def describe(call: FitCall, progress: Progress, test: Iterable[Track] | None) -> dict[str, Any]:
+    """Returns the settings of a run, ready for JSON: the identity, versions, random seeds, and which music is where."""
+    corpora = {"train": call.windows, "validation": call.validation_windows}
+    music = {part: None if windows is None else windows.corpus for part, windows in corpora.items()}
+    return {
+        "what": "a run of gruvlike",
+        "versions": progress.versions,
+        "random_seed": _random_seeds(call.model, call.x),
+        "baselines": progress.baselines,
+        "parts": {part: [_about(track) for track in tracks or ()] for part, tracks in {**music, "test": test}.items()},
+        **progress.identity,
+    }
+
+
+def _random_seeds(model: "AudioModel", windows: object) -> dict[str, Any]:
+    """Returns the integers that all randomness depends on; `None`, or nothing, where none was given."""
+    found = {"windows": _settings(windows).get("random_seed"), "model": model.random_seed}
     return {**found, "network": sorted(set(_seeds(_plain(keras.saving.serialize_keras_object(model.stack)))))}
 
 
-def _seeds(value: Any, name: str = "") -> Iterator[int]:
+def _seeds(value: object, name: str = "") -> Iterator[int]:
     if isinstance(value, dict):
         for inner, one in value.items():
             yield from _seeds(one, inner)
@@ -52,17 +105,16 @@ def _seeds(value: Any, name: str = "") -> Iterator[int]:
         yield value
 
 
-def parts(**corpora: Any) -> dict[str, list[dict]]:
-    """Returns which tracks, and which part of each, belong to which part of a split."""
-    names = ("name", "source", "hash", "start", "stop")
-    return {
-        part: [{name: getattr(track, name) for name in names} for track in corpus or ()]
-        for part, corpus in corpora.items()
-    }
+def _about(track: Track) -> dict[str, Any]:
+    """Says which music a track is. A track of the user's own knows no file, so its samples stand for it."""
+    if isinstance(track, CorpusTrack):
+        source, start, stop = track.source, track.start, track.stop
+        return {"name": track.name, "source": source, "hash": track.hash, "start": start, "stop": stop}
+    return {"name": track.name, "source": None, "hash": _digest(track.pcm), "start": 0, "stop": len(track)}
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of what computes."""
+    """Returns the versions of all that computes: gruvlike, Python, Keras, its backend."""
     found = {"gruvlike": __version__, "python": platform.python_version(), "backend": keras.backend.backend()}
     for name in _PACKAGES:
         try:
@@ -72,7 +124,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def differences(then: Any, now: Any, path: str = "") -> Iterator[str]:
+def differences(then: object, now: object, path: str = "") -> Iterator[str]:
     """Yields each place where two identities differ, with both values."""
     if isinstance(then, dict) and isinstance(now, dict):
         for name in [*then, *(name for name in now if name not in then)]:
@@ -85,38 +137,38 @@ def differences(then: Any, now: Any, path: str = "") -> Iterator[str]:
         yield f"{path} was {_short(then)} and is {_short(now)}"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) < 60 else f"{text[:57]}..."
 
 
-def _music(windows: Any) -> Any:
-    corpus = getattr(windows, "corpus", None)
-    if corpus is None:
+def _music(windows: object) -> object:
+    if not isinstance(windows, WindowsLike):
         pcm = windows[0] if isinstance(windows, list | tuple) else windows
         return {"samples": _digest(pcm)} if isinstance(pcm, np.ndarray) else type(windows).__name__
-    tracks = [(track.name, track.hash, track.start, track.stop) for track in corpus]
+    music: Music = windows.corpus
+    tracks = [(one["name"], one["hash"], one["start"], one["stop"]) for one in map(_about, music)]
     return {
         "tracks": len(tracks),
-        "seconds": corpus.seconds,
-        "sample_rate": corpus.sample_rate,
+        "seconds": sum(map(len, music)) / music.sample_rate,
+        "sample_rate": music.sample_rate,
         "hash": _digest(tracks),
     }
 
 
-def _settings(windows: Any) -> dict[str, Any]:
-    return {name: getattr(windows, name) for name in _WINDOWS if hasattr(windows, name)}
+def _settings(windows: object) -> dict[str, Any]:
+    """Returns the settings of windows; windows of the user's own may have fewer of them."""
+    found = vars(windows) if isinstance(windows, WindowsLike) else {}
+    return {name: found[name] for name in _WINDOWS if name in found}
 
 
-def _digest(*values: Any) -> str:
-    digest = hashlib.sha256()
-    for value in values:
-        digest.update(np.ascontiguousarray(value).tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
-    return digest.hexdigest()[:16]
+def _digest(value: object) -> str:
+    data = np.ascontiguousarray(value).tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _plain(value: Any, is_name: bool = False) -> Any:
-    """Keras numbers the layers of a process ("dense_7"): the number says nothing about the network."""
+def _plain(value: object, is_name: bool = False) -> Any:
+    """Removes the numbers that Keras gives to the layers of a process ("dense_7"): another process counts anew."""
     if isinstance(value, dict):
         names = ("name", "keras_history", "input_layers", "output_layers")
         return {name: _plain(one, is_name or name in names) for name, one in value.items()}

@@ -1,53 +1,65 @@
-"""Hear a model while it trains, and measure what it does when it hears only itself."""
+"""Previews of a training: songs that the model makes at some epochs, and its free-running loss."""
 
 import csv
 import importlib.util
 import logging
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import keras
 import numpy as np
 
 from gruvlike import _checks, _files, audio, plots
+from gruvlike._contracts import HoldsWindows, WindowsLike
+from gruvlike.corpus import Corpus
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from gruvlike.generation import Generator
+    from gruvlike.models import AudioModel, FreeRun
 
 logger = logging.getLogger(__name__)
 
+Product = TypeVar("Product")
 
-class _Harmless(keras.callbacks.Callback):
-    """What is worth no night of training: an error in it is logged with its reason."""
 
-    _what = ""  # that there is none of after an error
-    _reason: str | None = None  # of the last error
+class BestEffort(keras.callbacks.Callback):
+    """A callback whose errors are logged instead of stopping training."""
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Forgets what belonged to another `fit`."""
-        self._reason = None
+    _product = ""  # for the warning "No preview after epoch 5"
+    _last_error: str | None = None
 
-    def _try(self, epoch: int, work: Callable[[], Any]) -> Any:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Forgets the errors of another `fit`."""
+        self._last_error = None
+
+    def _try(self, epoch: int, work: Callable[[], Product]) -> Product | None:
+        """Returns the product of `work`, or `None` after an error."""
         try:
             return work()
-        # Whatever it is (a network that predicts NaN, a full disk, a backend's own error): training goes on.
+        # Any error: a network that predicts NaN, a full disk, an error of the backend. Training continues.
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            # The same again (music that is too short, a full disk) is worth one warning, not one every few epochs.
-            level = logging.DEBUG if reason == self._reason else logging.WARNING
-            logger.log(level, "No %s after epoch %d: %s", self._what, epoch, reason)
-            self._reason = reason
+            text = f"{type(error).__name__}: {error}"
+            # Music that is too short, or a full disk, fails again every few epochs: one warning is enough.
+            level = logging.DEBUG if text == self._last_error else logging.WARNING
+            logger.log(level, "No %s after epoch %d: %s", self._product, epoch, text)
+            self._last_error = text
             return None
 
 
-class AudioPreview(_Harmless):
-    """Continues the same held-out seeds every few epochs: sound, pictures, and what the measures say.
+class AudioPreview(BestEffort):
+    """Continues the same held-out seeds every few epochs: as sound, as pictures, and in measures of the songs.
 
-    Seeds come from the validation music that `fit` gets, else from `corpus`, else from the music that is trained on.
+    Seeds come from `corpus`, else from the validation music that `fit` gets, else from the music that is trained on.
     Where no track is twice as long as a song, songs are half as long as the longest track, and seeds a quarter. An
     error here never stops training: it is logged with its reason.
 
     Args:
-        directory: Where "epoch-0005-1.wav" (seed, then song), "epoch-0005-1.png" and "measures.csv" go.
+        directory: The folder for "epoch-0005-1.wav" (seed, then song), "epoch-0005-1.png" and "measures.csv".
         every: Epochs from one preview to the next.
         seconds: Length of a song, at most.
         seeds: How many seeds.
@@ -64,18 +76,18 @@ class AudioPreview(_Harmless):
         10
     """
 
-    _what = "preview"
+    _product = "preview"
 
     def __init__(
         self,
-        directory: Any,
+        directory: str | os.PathLike[str],
         every: int = 5,
         seconds: float = 5.0,
         seeds: int = 2,
         seed_seconds: float = 5.0,
         random_seed: int = 0,
-        corpus: Any = None,
-        board: Any = None,
+        corpus: Corpus | None = None,
+        board: str | os.PathLike[str] | None = None,
     ):
         super().__init__()
         self.directory = Path(directory)
@@ -87,21 +99,21 @@ class AudioPreview(_Harmless):
         self.corpus, self.board = corpus, board
         self._pieces: list[np.ndarray] = []
         self._song_size = 0
-        self._generator: Any = None
-        self._writer: Any = None
+        self._generator: Generator | None = None
+        self._writer: Any = None  # of TensorBoard
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Forgets what belonged to another `fit`."""
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Forgets the seeds and the errors of another `fit`."""
         super().on_train_begin(logs)
         self._pieces, self._generator = [], None
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Makes a preview after every so many epochs."""
         if (epoch + 1) % self.every == 0:
             self._try(epoch + 1, lambda: self._preview(epoch + 1))
 
-    def on_train_end(self, logs: dict | None = None) -> None:
-        """Closes what is open."""
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Closes the logs of TensorBoard."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -110,7 +122,7 @@ class AudioPreview(_Harmless):
         from gruvlike._step._stateless import carries
         from gruvlike.generation import Generator
 
-        model = self.model
+        model: AudioModel = self.model
         if self._generator is None:
             self._song_size, self._pieces = self._choose(model)
             self._generator = Generator(model)
@@ -127,21 +139,19 @@ class AudioPreview(_Harmless):
             picture.savefig(path.with_suffix(".png"))
             measures = _measures(song, piece[size:], model.encoder.hop)
             rows.append({"epoch": epoch, "seed": number, **measures})
-            self._show(f"seed {number}", epoch, song, picture, measures)
-        self._note(epoch, rows)
+            self._log_for_board(f"seed {number}", epoch, song, picture, measures)
+        self._write_measures(epoch, rows)
 
-    def _choose(self, model: Any) -> tuple[int, list[np.ndarray]]:
-        """Samples of a song; and seeds with the music that really follows them, as long as the music allows."""
-        corpus = self.corpus
-        for windows in (getattr(model, "validation_windows", None), getattr(model, "training_windows", None)):
-            corpus = corpus or getattr(windows, "corpus", None)
+    def _choose(self, model: "AudioModel") -> tuple[int, list[np.ndarray]]:
+        """Returns the samples of a song, and seeds with the music after them, as long as the music allows."""
+        corpus = self.corpus or _corpus_of(model.validation_windows) or _corpus_of(model.training_windows)
         if corpus is None:
             raise ValueError(
                 "A preview needs music to continue. Received: no `corpus`, and no windows of one in `fit`."
             )
         longest = max(track.seconds for track in corpus)
         seconds = min(self.seconds, longest / 2)
-        seed_seconds = min(self.seed_seconds, (longest - seconds) / 2)  # short music: other places, too
+        seed_seconds = min(self.seed_seconds, (longest - seconds) / 2)  # so that short music has several places, too
         if seed_seconds * corpus.sample_rate < model.encoder.span(1):
             raise ValueError(
                 f"A preview needs a track of four frames of {model.encoder.span(1) / corpus.sample_rate:.2f} s. "
@@ -151,8 +161,8 @@ class AudioPreview(_Harmless):
         pieces = [corpus.excerpt(total, random_seed=self.random_seed + k) for k in range(self.seeds)]
         return round(seconds * corpus.sample_rate), pieces
 
-    def _note(self, epoch: int, rows: list[dict[str, float]]) -> None:
-        """Adds rows to the measures; those of this epoch and later ones are of a time that was gone back on."""
+    def _write_measures(self, epoch: int, rows: list[dict[str, float]]) -> None:
+        """Adds rows to the measures; rows of this epoch and later ones are from before the run was resumed."""
         path = self.directory / "measures.csv"
         kept = []
         if path.exists():
@@ -163,8 +173,10 @@ class AudioPreview(_Harmless):
             writer.writeheader()
             writer.writerows([*kept, *rows])
 
-    def _show(self, name: str, epoch: int, song: np.ndarray, picture: Any, measures: dict[str, float]) -> None:
-        """Writes for TensorBoard, if it is installed."""
+    def _log_for_board(
+        self, name: str, epoch: int, song: np.ndarray, picture: "Figure", measures: dict[str, float]
+    ) -> None:
+        """Writes a song into the logs of TensorBoard, if it is installed."""
         if self.board is None or not has_tensorboard():
             return
         import tensorflow as tf
@@ -183,8 +195,8 @@ class AudioPreview(_Harmless):
         self._writer.flush()
 
 
-class FreeRunningLoss(_Harmless):
-    """Every few epochs, the loss of a model that continues its own output, on validation music.
+class FreeRunningLoss(BestEffort):
+    """Measures every few epochs the loss of a model that continues its own output, on validation music.
 
     Adds `val_free_running_10` (the loss at the tenth frame after the music; 1.0 = predicting the mean) and
     `val_free_energy_10` (the energy of that frame over that of the truth) to the history, and so for each horizon; NaN
@@ -204,7 +216,7 @@ class FreeRunningLoss(_Harmless):
         (1, 4)
     """
 
-    _what = "free-running loss"
+    _product = "free-running loss"
 
     def __init__(self, every: int = 5, horizons: Sequence[int] = (1, 2, 5, 10, 40), windows: int = 64):
         super().__init__()
@@ -212,22 +224,22 @@ class FreeRunningLoss(_Harmless):
         self.horizons = tuple(_checks.positive_int("horizons", horizon) for horizon in horizons)
         self.windows = _checks.positive_int("windows", windows)
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Measures after every so many epochs."""
-        corpus = getattr(getattr(self.model, "validation_windows", None), "corpus", None)
+        corpus = _corpus_of(self.model.validation_windows) if isinstance(self.model, HoldsWindows) else None
         if corpus is None or logs is None:
             return
         encoder = self.model.encoder
         longest = (max(map(len, corpus)) - encoder.lap) // encoder.hop - 1
         horizons = [horizon for horizon in self.horizons if 2 * horizon <= longest]
-        found = {}
+        found: dict[int, FreeRun] = {}
         if horizons and (epoch + 1) % self.every == 0:
             found = self._try(epoch + 1, lambda: self._measure(corpus, horizons)) or {}
         for horizon in horizons:
             loss, energy = found.get(horizon, (np.nan, np.nan))
             logs[f"val_free_running_{horizon}"], logs[f"val_free_energy_{horizon}"] = loss, energy
 
-    def _measure(self, corpus: Any, horizons: list[int]) -> dict[int, Any]:
+    def _measure(self, corpus: Corpus, horizons: list[int]) -> dict[int, "FreeRun"]:
         from gruvlike.models import free_running_loss
 
         encoder, steps = self.model.encoder, 2 * max(horizons)
@@ -236,18 +248,23 @@ class FreeRunningLoss(_Harmless):
         return free_running_loss(self.model, places, horizons)
 
 
+def _corpus_of(windows: object) -> Corpus | None:
+    """Returns the corpus behind the windows that `fit` was given, or `None` if they come from none."""
+    return windows.corpus if isinstance(windows, WindowsLike) and isinstance(windows.corpus, Corpus) else None
+
+
 def has_tensorboard() -> bool:
-    """Whether logs for TensorBoard can be written."""
+    """Returns whether logs for TensorBoard can be written."""
     return all(importlib.util.find_spec(name) is not None for name in ("tensorboard", "tensorflow"))
 
 
 def _epoch_of(row: dict[str, str]) -> float:
-    """The epoch of a row of measures; a row that was cut short belongs nowhere."""
+    """Returns the epoch of a row of measures; infinity for a row that was cut short by a kill."""
     return float(row["epoch"]) if (row.get("epoch") or "").isdigit() and None not in row.values() else math.inf
 
 
 def _measures(song: np.ndarray, truth: np.ndarray, hop: int) -> dict[str, float]:
-    """What the song is like, and how it compares with the music that really follows."""
+    """Returns measures of a song, and of its difference from the music that follows the seed."""
     from gruvlike import metrics
 
     level, wanted = (float(np.sqrt(np.mean(np.square(x, dtype="float64")))) for x in (song, truth))

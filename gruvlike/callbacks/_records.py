@@ -1,23 +1,30 @@
-"""What a run writes down for people: histories and the learning curve."""
+"""The records of a run for people: histories and the learning curve."""
 
 import csv
 import io
 import json
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from gruvlike import _files, plots
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 logger = logging.getLogger(__name__)
 
 BASELINES = {"mean": "predicting the mean", "repeat": "repeating the last frame", "linear": "linear prediction"}
 
+Row = Mapping[str, float]
 
-def write_histories(directory: Path, rows: list[dict]) -> None:
-    """Brings the histories to where the checkpoint is: epochs after it are trained again."""
+
+def write_histories(directory: Path, rows: Sequence[Row]) -> None:
+    """Makes the histories those of a checkpoint: epochs after it are trained again."""
     texts = {"history.jsonl": "".join(map(_json_line, rows)), "history.csv": _csv(rows)}
     for name, text in texts.items():
         path = directory / name
@@ -29,29 +36,29 @@ def write_histories(directory: Path, rows: list[dict]) -> None:
                 temporary.write_bytes(text.encode())
 
 
-def add(directory: Path, row: dict) -> None:
-    """Adds an epoch to `history.jsonl`; `keras.callbacks.CSVLogger` takes care of the other."""
+def add(directory: Path, row: Row) -> None:
+    """Adds an epoch to `history.jsonl`; `keras.callbacks.CSVLogger` writes `history.csv`."""
     with open(directory / "history.jsonl", "a", encoding="utf-8") as file:
         file.write(_json_line(row))
 
 
-def draw(directory: Path, rows: list[dict], baselines: dict[str, float]) -> None:
+def draw(directory: Path, rows: Sequence[Row], baselines: Mapping[str, float]) -> None:
     """Draws the learning curve, if there is a number to draw."""
     columns = {name: [row.get(name, math.nan) for row in rows] for name in rows[-1]}
     if not np.isfinite(columns.get("relative_loss", columns.get("loss", [math.nan]))).any():
         return
     axes = plots.learning_curves(columns, {BASELINES.get(name, name): loss for name, loss in baselines.items()})
     with _files.replacing(directory / "learning_curve.png") as temporary:
-        axes.figure.savefig(temporary)
+        cast("Figure", axes.figure).savefig(temporary)
 
 
-def _json_line(row: dict) -> str:
-    """Strict JSON knows no NaN and no infinity: they become null."""
+def _json_line(row: Row) -> str:
+    """Returns a line of strict JSON, which has neither NaN nor infinity: they become null."""
     return json.dumps({name: value if math.isfinite(value) else None for name, value in row.items()}) + "\n"
 
 
-def _csv(rows: list[dict]) -> str:
-    """Returns what `keras.callbacks.CSVLogger` writes."""
+def _csv(rows: Sequence[Row]) -> str:
+    """Returns the text that `keras.callbacks.CSVLogger` writes for these epochs."""
     if not rows:
         return ""
     names = sorted(name for name in rows[0] if name not in ("epoch", "seconds"))

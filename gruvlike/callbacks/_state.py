@@ -1,48 +1,61 @@
-"""What training changes, taken out and put back: variables, and the state of callbacks.
+"""Everything that training changes, read and written: variables, and the states of callbacks.
 
 `load_weights` of Keras leaves out the states of random generators and of metrics, and callbacks altogether.
 """
 
 import inspect
 import zlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import keras
 import numpy as np
+from keras.callbacks import Callback
 
-# Stock callbacks that decide by what they have seen. Those that write files take care of themselves.
-_DECIDING = (keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau, keras.callbacks.ModelCheckpoint)
+from gruvlike._contracts import KeepsState
+
+State = dict[str, Any]
+NamedState = tuple[str, State]
+
+# Stock callbacks that decide by the epochs they have seen. A stock callback that writes a file resumes it by itself.
+_DECIDING = keras.callbacks.EarlyStopping | keras.callbacks.ReduceLROnPlateau | keras.callbacks.ModelCheckpoint
 
 
-def variables(model: keras.Model) -> list[Any]:
+@runtime_checkable
+class _Watches(Protocol):
+    """A callback that watches one number of the logs."""
+
+    monitor: str
+
+
+def variables(model: keras.Model) -> list[keras.Variable]:
     """Returns everything that training changes, each once, but the metrics: weights, random states, optimizer."""
     return _without([*model.variables, *model.optimizer.variables], model.metrics_variables)
 
 
-def unsaved_variables(model: keras.Model) -> list[Any]:
-    """Returns those that `model.save` and `load_weights` may leave out: random states, carried states."""
+def unsaved_variables(model: keras.Model) -> list[keras.Variable]:
+    """Returns the variables that `model.save` and `load_weights` may leave out: random states, carried states."""
     saved = [*model.trainable_variables, *model.optimizer.variables]
     return _without(variables(model), saved)
 
 
-def _without(found: list[Any], others: list[Any]) -> list[Any]:
+def _without(found: list[keras.Variable], others: list[keras.Variable]) -> list[keras.Variable]:
     left = {id(variable): variable for variable in found}
     for variable in others:
         left.pop(id(variable), None)
     return list(left.values())
 
 
-def arrays_of(found: Iterable[Any]) -> list[np.ndarray]:
+def arrays_of(found: Iterable[keras.Variable]) -> list[np.ndarray]:
     """Returns the values, copied to the host."""
     return [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in found]
 
 
-def assign(found: list[Any], arrays: list[np.ndarray]) -> None:
-    """Sets the values.
+def assign(found: list[keras.Variable], arrays: list[np.ndarray]) -> None:
+    """Gives variables their values.
 
     Raises:
-        ValueError: If they do not fit.
+        ValueError: If number or shapes differ.
     """
     if [tuple(v.shape) for v in found] != [a.shape for a in arrays]:
         raise ValueError(
@@ -53,7 +66,7 @@ def assign(found: list[Any], arrays: list[np.ndarray]) -> None:
         variable.assign(array)
 
 
-def checksum(found: Iterable[Any]) -> int:
+def checksum(found: Iterable[keras.Variable]) -> int:
     """Returns a number that changes with any bit of the values."""
     total = 0
     for array in arrays_of(found):
@@ -61,50 +74,67 @@ def checksum(found: Iterable[Any]) -> int:
     return total
 
 
-def of_callbacks(callbacks: Iterable[keras.callbacks.Callback]) -> list[tuple[str, dict]]:
-    """Returns (name, state) of those that have a state: stock ones, and any that has `get_state`."""
-    found = []
+def of_callbacks(callbacks: Sequence[Callback], own: Sequence[Callback] = ()) -> list[NamedState]:
+    """Returns (name, state) of each callback that has a state: stock ones, and any that is a `KeepsState`.
+
+    Args:
+        callbacks: In the order of `fit`.
+        own: Those that `run_callbacks` made: the user may have others of the same class that watch the same number.
+    """
+    found: list[NamedState] = []
     for callback in callbacks:
-        if hasattr(callback, "get_state"):
-            found.append((_name(callback), callback.get_state()))
+        if isinstance(callback, KeepsState):
+            found.append((_name(callback, own), callback.get_state()))
         elif isinstance(callback, _DECIDING):
-            given = {name for base in type(callback).__mro__ for name in inspect.signature(base.__init__).parameters}
-            given |= {"_model", "model", "_params"}
-            state = {name: value for name, value in vars(callback).items() if name not in given and _is_plain(value)}
-            found.append((_name(callback), state))
+            found.append((_name(callback, own), _stock_state(callback)))
     return found
 
 
-def _name(callback: keras.callbacks.Callback) -> str:
-    """What a state belongs to: a class, what it watches, and whether the run has it or the user."""
-    watches = f" of {callback.monitor}" if hasattr(callback, "monitor") else ""
-    return f"{type(callback).__name__}{watches}{' (run)' if getattr(callback, 'of_run', False) else ''}"
+def _stock_state(callback: Callback) -> State:
+    """Returns the plain attributes of a callback that are neither its arguments nor set by `fit`."""
+    makers = [vars(base)["__init__"] for base in type(callback).__mro__ if "__init__" in vars(base)]
+    settings = {name for maker in makers for name in inspect.signature(maker).parameters}
+    settings |= {"_model", "model", "_params"}
+    return {name: value for name, value in vars(callback).items() if name not in settings and _is_plain(value)}
 
 
-def to_callbacks(callbacks: Iterable[keras.callbacks.Callback], states: Iterable[tuple[str, dict]]) -> None:
-    """Gives back what `of_callbacks` took; the first of a name gets the first state of that name."""
+def to_callbacks(states: Iterable[NamedState], callbacks: Sequence[Callback], own: Sequence[Callback] = ()) -> None:
+    """Gives back the states that `of_callbacks` returned."""
+    for callback, state in matched(states, callbacks, own):
+        if isinstance(callback, KeepsState):
+            callback.set_state(state)
+        else:
+            vars(callback).update(state)
+
+
+def matched(
+    states: Iterable[NamedState], callbacks: Sequence[Callback], own: Sequence[Callback] = ()
+) -> Iterator[tuple[Callback, State]]:
+    """Yields each callback with its state; the first callback of a name gets the first state of that name."""
     left = list(states)
     for callback in callbacks:
-        if not (hasattr(callback, "set_state") or isinstance(callback, _DECIDING)):
-            continue
-        own = next((one for one in left if one[0] == _name(callback)), None)
-        if own is None:
-            continue
-        left.remove(own)
-        if hasattr(callback, "set_state"):
-            callback.set_state(own[1])
-        else:
-            vars(callback).update(own[1])
+        if isinstance(callback, KeepsState | _DECIDING):
+            found = next((one for one in left if one[0] == _name(callback, own)), None)
+            if found is not None:
+                left.remove(found)
+                yield callback, found[1]
 
 
-def _is_plain(value: Any) -> bool:
+def _name(callback: Callback, own: Sequence[Callback]) -> str:
+    """The name of a state: the class, the number that it watches, and whether the run made the callback."""
+    watches = f" of {callback.monitor}" if isinstance(callback, _Watches) else ""
+    is_own = any(callback is one for one in own)
+    return f"{type(callback).__name__}{watches}{' (run)' if is_own else ''}"
+
+
+def _is_plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, bool | int | float | str | np.ndarray | np.generic)
 
 
-def pack(value: Any, arrays: list[np.ndarray]) -> Any:
-    """Returns `value` for JSON: arrays go into `arrays` and leave their number."""
+def pack(value: object, arrays: list[np.ndarray]) -> Any:
+    """Returns `value` for JSON: arrays go into `arrays`, and their numbers there take their places."""
     if isinstance(value, np.ndarray | np.generic):
         arrays.append(np.asarray(value))
         return {"array": len(arrays) - 1}
@@ -115,7 +145,7 @@ def pack(value: Any, arrays: list[np.ndarray]) -> Any:
     return value
 
 
-def unpack(value: Any, arrays: list[np.ndarray]) -> Any:
+def unpack(value: object, arrays: list[np.ndarray]) -> Any:
     """Undoes `pack`; tuples come back as lists, numbers of numpy as arrays without dimensions."""
     if isinstance(value, list):
         return [unpack(one, arrays) for one in value]

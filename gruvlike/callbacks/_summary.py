@@ -1,4 +1,4 @@
-"""What came of a run, in a few lines: its best epoch, what that had to beat, and how the model goes on by itself."""
+"""The summary of a run in a few lines: its best epoch, the baselines, and the free-running loss."""
 
 import json
 import math
@@ -19,7 +19,7 @@ def write_summary(directory: Path) -> str:
     return text
 
 
-def free_running(row: Mapping[str, Any]) -> tuple[float, int] | None:
+def free_running(row: Mapping[str, float | None]) -> tuple[float, int] | None:
     """Returns the free-running loss that an epoch has closest to ten frames after the music, and that horizon."""
     prefix = "val_free_running_"
     horizons = [int(name.removeprefix(prefix)) for name in row if name.startswith(prefix)]
@@ -28,11 +28,11 @@ def free_running(row: Mapping[str, Any]) -> tuple[float, int] | None:
     return None if loss is None or not math.isfinite(loss) else (loss, horizon)
 
 
-def _summary(rows: list[dict], baselines: dict[str, float]) -> str:
+def _summary(rows: list[dict[str, Any]], baselines: Mapping[str, float]) -> str:
     judged = [row for row in rows if row.get("val_relative_loss") is not None]
     name, words = ("val_relative_loss", "validation loss") if judged else ("relative_loss", "training loss")
     found = [row for row in rows if row.get(name) is not None]
-    # An epoch that was cut short counts only where there is no other: `best.keras` is of whole ones, too.
+    # An epoch that was cut short counts only where there is no other, as for `best.keras`.
     found = [row for row in found if "batches" not in row] or found
     if not found:
         return ""
@@ -51,14 +51,14 @@ def _summary(rows: list[dict], baselines: dict[str, float]) -> str:
         if measured := free_running(row):
             loss, horizon = measured
             energy = row.get(f"val_free_energy_{horizon}") or 0
-            heard = f"loss {loss:.3f} and {energy:.2f} of the energy, {horizon} frames after the music"
-            lines.append(("free-running", f"{heard}, after epoch {row['epoch'] + 1}"))
+            measured_at = f"{horizon} frames after the music, after epoch {row['epoch'] + 1}"
+            lines.append(("free-running", f"loss {loss:.3f} and {energy:.2f} of the energy, {measured_at}"))
             break
     return "\n".join(f"{head:<16}{line}" for head, line in lines)
 
 
-def _rows(path: Path) -> list[dict]:
-    """The epochs of a history; a line that was cut short is none."""
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Returns the epochs of a history. A kill can cut the last line short: it is left out."""
     rows = []
     for line in path.read_text("utf-8").splitlines() if path.exists() else ():
         try:

@@ -1,6 +1,7 @@
 """The model that owns its encoder and its normalizer."""
 
 import functools
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import keras
 from keras import ops
 
 from gruvlike import _checks, _files
-from gruvlike._contracts import Batch, Tensor, as_batch
+from gruvlike._contracts import Batch, FitHook, Tensor, as_batch
 from gruvlike._fast._adam import fuse_adam
 from gruvlike._fast._inputs import batch_inputs
 from gruvlike._step._stateless import StatelessStack
@@ -317,7 +318,17 @@ class AudioModel(keras.Model):
         truncated to the length of a window). The state belongs to training: validation starts from zero in each
         window, and so does a model from a saved file.
 
+        Args:
+            x: Windows of a corpus; or PCM, int16 or float32, of shape (B, span(T + 1)).
+            *args: As for `keras.Model.fit`, in its order.
+            **kwargs: As for `keras.Model.fit`. A callback that is a `FitHook`, such as a run folder, runs the training
+                itself.
+
+        Returns:
+            A `keras.callbacks.History`.
+
         Raises:
+            TypeError: If `keras.Model.fit` has no such argument, or an argument is given twice.
             ValueError: If the windows come from a corpus of another sample rate, there are none, a batch cannot fit in
                 memory, or stateful windows meet a stack whose state cannot be carried.
 
@@ -325,25 +336,32 @@ class AudioModel(keras.Model):
             Williams and Peng, "An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network
             Trajectories", 1990 (truncated back-propagation through time).
         """
-        validation = kwargs.get("validation_data")
-        self._check_windows("x", x)
-        self._check_windows("validation_data", validation)
-        check_batch(self, x, kwargs.get("batch_size"))
-        if isinstance(x, keras.utils.PyDataset):
-            # It has an order of its own; Keras would shuffle its batches by a generator that no seed here decides.
-            kwargs.setdefault("shuffle", False)
-        if getattr(x, "stateful", False):
-            self._carry(x.batch_size, kwargs.get("shuffle", False))
-        self.high_pass_hz = getattr(x, "high_pass_hz", self.high_pass_hz)
-        self.training_windows, self.validation_windows = x, validation
         fit = super().fit
-        for callback in keras.tree.flatten(kwargs.get("callbacks") or []):
-            if hasattr(callback, "around_fit"):  # a run folder: it goes on where an earlier `fit` was
-                fit = functools.partial(callback.around_fit, self, fit)
+        # Keras's own names for all arguments: hooks find each by its name, however it was given.
+        options = inspect.signature(fit).bind(x, *args, **kwargs).arguments
+        options.pop("x")
+        self._prepare_fit(x, options)
+        for callback in keras.tree.flatten(options.get("callbacks") or []):
+            if isinstance(callback, FitHook):
+                fit = functools.partial(callback.wrap_fit, self, fit)
         try:
-            return fit(x, *args, **kwargs)
+            return fit(x, **options)
         finally:
             self.training_windows = self.validation_windows = None
+
+    def _prepare_fit(self, x: Any, options: dict[str, Any]) -> None:
+        """Checks the windows, and notes them for callbacks; `options` are the arguments of `fit` by their names."""
+        validation = options.get("validation_data")
+        self._check_windows("x", x)
+        self._check_windows("validation_data", validation)
+        check_batch(self, x, options.get("batch_size"))
+        if isinstance(x, keras.utils.PyDataset):
+            # It has an order of its own; Keras would shuffle its batches by a generator that no seed here decides.
+            options.setdefault("shuffle", False)
+        if getattr(x, "stateful", False):
+            self._carry(x.batch_size, options.get("shuffle", False))
+        self.high_pass_hz = getattr(x, "high_pass_hz", self.high_pass_hz)
+        self.training_windows, self.validation_windows = x, validation
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Computes the losses as `keras.Model.evaluate` does, on windows of a corpus or arrays of PCM.

@@ -4,7 +4,7 @@ A protocol is checked by its names alone: nothing has to be imported or inherite
 glossary: S samples, F features, W width, T steps, B windows in a batch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NotRequired, Protocol, TypedDict, TypeVar, runtime_checkable
 
 import numpy as np
@@ -57,6 +57,14 @@ class Track(Protocol):
     def __len__(self) -> int: ...
 
 
+@runtime_checkable
+class Announces(Protocol):
+    """A track that prepares samples which are read next. Only speed depends on it: a track need not have it."""
+
+    def announce(self, start: int, stop: int) -> None:
+        """Says that samples [start, stop) are about to be read."""
+
+
 TrackType = TypeVar("TrackType", bound=Track, covariant=True)
 
 
@@ -72,6 +80,10 @@ class Music(Protocol[TrackType]):
     def __iter__(self) -> Iterator[TrackType]: ...
 
 
+# Whatever holds music; `gruvlike._music.tracks` reads it.
+AnyMusic = Music | Track | np.ndarray | Iterable[Track | np.ndarray | tuple[str, np.ndarray]]
+
+
 class Batch(TypedDict):
     """One batch of windows, as every part of the package hands it on."""
 
@@ -79,6 +91,13 @@ class Batch(TypedDict):
     """int16 or float32 (B, S)."""
     reset: NotRequired[Tensor]
     """bool (B,): where the states of a stateful batch start from zero. Its absence says that windows stand alone."""
+
+
+class Batches(Protocol):
+    """Batches that can be read in any order: `WindowsLike`, a `keras.utils.PyDataset`, or a list."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> "tuple[Batch | Tensor, ...]": ...
 
 
 @runtime_checkable

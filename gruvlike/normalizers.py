@@ -5,7 +5,7 @@ Shapes: frames `(..., F)`, float32. All normalizers here are affine, one shift a
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 import keras
@@ -13,6 +13,8 @@ import numpy as np
 
 from gruvlike import _checks
 from gruvlike._arrays import TwoWayLayer, on_host
+from gruvlike._contracts import AnyMusic, FramesOfSound, Music
+from gruvlike._music import rows, tracks
 
 SMALLEST_SCALE = 1e-8  # features that vary less are constant
 FLOAT32_NOISE = float(np.finfo("float32").eps)
@@ -58,11 +60,12 @@ class Normalizer(TwoWayLayer):
         """Returns the shift and the scale of each feature, `(F,)` each."""
         raise NotImplementedError(f"{type(self).__name__} must define `choose(statistics)`.")
 
-    def fit(self, corpus: Any, encoder: Any) -> Self:
+    def fit(self, corpus: AnyMusic, encoder: FramesOfSound) -> Self:
         """Measures the frames of a corpus in one pass, in constant memory.
 
         Args:
-            corpus: a `Corpus`, an array of samples `(S,)` or `(B, S)`, or an iterable of tracks or such arrays.
+            corpus: a `Corpus`, an array of samples `(S,)` or `(B, S)`, or an iterable of tracks, of samples `(S,)`
+                or of (name, samples).
             encoder: the `Encoder` whose frames are scaled.
 
         Returns:
@@ -346,7 +349,7 @@ def _to_numpy(weight: keras.Variable) -> np.ndarray:
     return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(weight))
 
 
-def measure(corpus: Any, encoder: Any) -> Statistics:
+def measure(corpus: AnyMusic, encoder: FramesOfSound) -> Statistics:
     """Returns the statistics of all frames of a corpus: one pass, constant memory, float64.
 
     Args:
@@ -362,15 +365,14 @@ def measure(corpus: Any, encoder: Any) -> Statistics:
     from tqdm import tqdm
 
     total, longest = None, 0
-    count = len(corpus) if hasattr(corpus, "__len__") else None
-    for track in tqdm(
-        _tracks(corpus), total=count, desc="statistics", unit="track", delay=3, leave=False, disable=None
+    count = len(corpus) if isinstance(corpus, Music) else None
+    for samples in tqdm(
+        _samples(corpus), total=count, desc="statistics", unit="track", delay=3, leave=False, disable=None
     ):
-        longest = max(longest, track.shape[-1])
-        if track.size:
-            for frames in encoder.encode_stream([track], padded=False):
-                part = _part(frames)
-                total = part if total is None else _merge(total, part)
+        longest = max(longest, samples.shape[-1])
+        for frames in encoder.encode_stream([samples], padded=False):
+            part = _part(frames)
+            total = part if total is None else _merge(total, part)
     if total is None:
         raise ValueError(
             f"A corpus must hold at least one whole frame, {encoder.span(1)} samples. "
@@ -379,11 +381,11 @@ def measure(corpus: Any, encoder: Any) -> Statistics:
     return total._replace(variance=total.variance / total.count)
 
 
-def _tracks(corpus: Any) -> Iterator[np.ndarray]:
-    """Yields the samples of each track: arrays (S,) or (B, S)."""
-    single = isinstance(corpus, np.ndarray) or hasattr(corpus, "pcm")
-    for track in [corpus] if single else corpus:
-        yield np.asarray(getattr(track, "pcm", track))
+def _samples(music: AnyMusic) -> Iterable[np.ndarray]:
+    """Returns the samples of each track, (S,), or of a few rows of a batch at once, (B, S)."""
+    if isinstance(music, np.ndarray) and music.ndim == 2:
+        return rows(music)
+    return (samples for _, samples in tracks(music))
 
 
 def _part(frames: np.ndarray) -> Statistics:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from gruvlike._checks import positive_int
-from gruvlike._contracts import Music, Track
+from gruvlike._contracts import Announces, Music, Track
 
 logger = logging.getLogger(__name__)
 
@@ -175,8 +175,10 @@ class Windows(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[Any]:
         tracks, starts = self._positions(index)
-        for track, start in zip(tracks, starts, strict=True):  # all of them first: the disk reads them side by side
-            self._tracks[track]._announce(int(start), int(start) + self.span)
+        for number, start in zip(tracks, starts, strict=True):  # all of them first: the disk reads them side by side
+            track = self._tracks[number]
+            if isinstance(track, Announces):
+                track.announce(int(start), int(start) + self.span)
         pcm = np.empty((len(starts), self.span), np.int16)
         for row, track, start in zip(pcm, tracks, starts, strict=True):
             row[:] = self._tracks[track].pcm[start : start + self.span]

@@ -25,13 +25,13 @@ class Ramp:
     """Stands for a track: sample i of track k is 1000 k + i, so a window tells where it is from."""
 
     def __init__(self, number, length):
-        self.number = number
+        self.name, self.sample_rate = str(number), 8000
         self.pcm = (1000 * number + np.arange(length)).astype("int16")
 
     def __len__(self):
         return len(self.pcm)
 
-    def _announce(self, start, stop):
+    def announce(self, start, stop):
         assert 0 <= start < stop <= len(self)
 
 

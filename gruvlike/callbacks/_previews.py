@@ -249,10 +249,10 @@ def _epoch_of(row: dict[str, str]) -> float:
 def _measures(song: np.ndarray, truth: np.ndarray, hop: int) -> dict[str, float]:
     """What the song is like, and how it compares with the music that really follows."""
     from gruvlike import metrics
+    from gruvlike.metrics._levels import rms
 
-    level, wanted = (float(np.sqrt(np.mean(np.square(x, dtype="float64")))) for x in (song, truth))
     return {
-        "level": level / max(wanted, 1e-9),
+        "level": rms(song) / max(rms(truth), 1e-9),
         "clipped": float((np.abs(song) > 1).mean()),
         "tick_ratio": metrics.tick_ratio(song, hop),
         "energy_drift_db": metrics.energy_drift_db(song, truth),

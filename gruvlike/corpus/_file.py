@@ -99,8 +99,13 @@ class Track:
         """int16 PCM of shape (S,), read from the mapped file when it is used; nothing is copied."""
         return self._map.view(self._offset, self.start, self.stop)
 
-    def _announce(self, start: int, stop: int) -> None:
-        """Says that samples [start, stop) are about to be read. Only speed depends on it."""
+    def announce(self, start: int, stop: int) -> None:
+        """Says that samples [start, stop) are about to be read. Only speed depends on it.
+
+        Args:
+            start: First sample, within the track.
+            stop: The sample after the last one.
+        """
         self._map.announce(self._offset, self.start + start, self.start + stop)
 
     def samples(self, start: int = 0, stop: int | None = None) -> np.ndarray:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from gruvlike._checks import positive_int
-from gruvlike._contracts import Announces, Music, Track
+from gruvlike._contracts import Announces, Batch, Music, Track
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Windows(keras.utils.PyDataset):
         unused_seconds: music that is in no lane; 0 unless stateful.
 
     Returns:
-        Batches `(pcm,)`: a tuple of one int16 array of shape (B, span), samples = pcm / 32768.
+        Batches `({"pcm": pcm},)`: int16 of shape (B, span), samples = pcm / 32768.
 
     Raises:
         ValueError: if no window fits, if a shard or a lane would be empty, or if an argument is out of range.
@@ -77,8 +77,8 @@ class Windows(keras.utils.PyDataset):
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     gruvlike.audio.write(f"{folder}/ramp.wav", np.arange(10, dtype="int16"), sample_rate=8000)
         ...     corpus = gruvlike.Corpus.build(folder, f"{folder}/ramp.h5", sample_rate=8000, high_pass_hz=None)
-        ...     for (pcm,) in Windows(corpus, span=4, hop=3, batch_size=2, offset=1, shuffle=False):
-        ...         print(pcm.tolist())
+        ...     for (batch,) in Windows(corpus, span=4, hop=3, batch_size=2, offset=1, shuffle=False):
+        ...         print(batch["pcm"].tolist())
         [[1, 2, 3, 4], [4, 5, 6, 7]]
         [[6, 7, 8, 9]]
     """
@@ -173,7 +173,7 @@ class Windows(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-self.count // self.batch_size) - self.first_batch
 
-    def __getitem__(self, index: int) -> tuple[Any]:
+    def __getitem__(self, index: int) -> tuple[Batch]:
         tracks, starts = self._positions(index)
         for number, start in zip(tracks, starts, strict=True):  # all of them first: the disk reads them side by side
             track = self._tracks[number]
@@ -182,9 +182,7 @@ class Windows(keras.utils.PyDataset):
         pcm = np.empty((len(starts), self.span), np.int16)
         for row, track, start in zip(pcm, tracks, starts, strict=True):
             row[:] = self._tracks[track].pcm[start : start + self.span]
-        if self.stateful:
-            return ({"pcm": pcm, "reset": np.full(len(pcm), self.resets(index))},)
-        return (pcm,)
+        return ({"pcm": pcm, "reset": np.full(len(pcm), self.resets(index))} if self.stateful else {"pcm": pcm},)
 
     def on_epoch_begin(self) -> None:
         """Notes that an epoch begins (called by Keras)."""

@@ -213,7 +213,7 @@ class Corpus:
             **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
 
         Returns:
-            A `Windows`: batches `(pcm,)`, int16 of shape (B, span(steps + 1)).
+            A `Windows`: batches `({"pcm": pcm},)`, int16 of shape (B, span(steps + 1)).
 
         Raises:
             ValueError: if no window fits into any track (stateful: not `batch_size` of them one after the other), or if

@@ -47,9 +47,10 @@ class ArrayFunctions(Protocol):
 class Track(Protocol):
     """One piece of music, or a part of one."""
 
-    name: str
-    sample_rate: int
-
+    @property
+    def name(self) -> str: ...
+    @property
+    def sample_rate(self) -> int: ...
     @property
     def pcm(self) -> np.ndarray:
         """The samples, int16 (S,), mapped or in memory."""
@@ -72,9 +73,10 @@ TrackType = TypeVar("TrackType", bound=Track, covariant=True)
 class Music(Protocol[TrackType]):
     """Tracks at one sample rate: a `Corpus`, or a part of one."""
 
-    sample_rate: int
-    high_pass_hz: float | None
-
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def high_pass_hz(self) -> float | None: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> TrackType: ...
     def __iter__(self) -> Iterator[TrackType]: ...
@@ -104,15 +106,21 @@ class Batches(Protocol):
 class WindowsLike(Protocol):
     """Batches of windows of music that can be read again, from any batch of any epoch: `gruvlike.Windows`."""
 
-    corpus: Music
-    sample_rate: int
-    high_pass_hz: float | None
-    span: int
-    batch_size: int
-    stateful: bool
     epoch: int
     first_batch: int
 
+    @property
+    def corpus(self) -> Music: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def high_pass_hz(self) -> float | None: ...
+    @property
+    def span(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def stateful(self) -> bool: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> tuple[Batch]: ...
     def position(self, batch_index: int, row: int) -> tuple[Track, int]: ...
@@ -121,10 +129,12 @@ class WindowsLike(Protocol):
 class FramesOfSound(Protocol):
     """The sizes of an encoder's frames, and the way there: as much as windows and statistics need of an `Encoder`."""
 
-    features: int
-    hop: int
-    lap: int
-
+    @property
+    def features(self) -> int: ...
+    @property
+    def hop(self) -> int: ...
+    @property
+    def lap(self) -> int: ...
     def span(self, steps: int) -> int: ...
     def encode(self, samples: Any, padded: bool = True) -> Any: ...
     def encode_stream(self, pieces: Any, padded: bool = True) -> Iterator[np.ndarray]: ...
@@ -145,4 +155,4 @@ def as_batch(data: Batch | Tensor) -> Batch:
         >>> as_batch(np.zeros((2, 8), "int16"))["pcm"].shape
         (2, 8)
     """
-    return data if isinstance(data, dict) else {"pcm": data}  # type: ignore[return-value,typeddict-item]  # narrowed by isinstance(dict), which a TypedDict does not support
+    return data if isinstance(data, dict) else {"pcm": data}

@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -152,12 +152,11 @@ def _clear(folder: Path) -> None:
 def _run(prepare: Any, sources: list[Path], executor: Executor | None) -> list[dict[str, Any]]:
     """Prepares all sources, the largest first so that no long file is left for the end."""
     stop = threading.Event()
+    pool: AbstractContextManager = nullcontext()
     if executor is None:
-        # Threads: decoding, resampling and filtering release the GIL, and no process has to be started.
+        # Threads will do: decoding, resampling and filtering release the GIL, and no process has to be started.
         pool = executor = ThreadPoolExecutor(_cores())
         prepare = functools.partial(prepare, stop=stop)
-    else:
-        pool = nullcontext()
     results: list[dict[str, Any]] = [{}] * len(sources)
     with pool:
         order = sorted(range(len(sources)), key=lambda i: -sources[i].stat().st_size)

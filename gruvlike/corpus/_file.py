@@ -37,14 +37,14 @@ class Pcm:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_bytes": None}
 
-    def view(self, offset: int, start: int, stop: int) -> np.memmap:
+    def view(self, offset: int, start: int, stop: int) -> np.ndarray:
         """Returns samples [start, stop) of the dataset at byte `offset`, without a copy."""
         return self._mapped()[offset + 2 * start : offset + 2 * stop].view("<i2")
 
     def announce(self, offset: int, start: int, stop: int) -> None:
         """Asks the system to have these samples ready: one large read, where page faults would be many small ones."""
         mapped = self._mapped().base
-        if hasattr(mmap, "MADV_WILLNEED"):
+        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):
             first = (offset + 2 * start) // mmap.PAGESIZE * mmap.PAGESIZE
             mapped.madvise(mmap.MADV_WILLNEED, first, offset + 2 * stop - first)
 
@@ -95,7 +95,7 @@ class Track:
         return len(self) / self.sample_rate
 
     @property
-    def pcm(self) -> np.memmap:
+    def pcm(self) -> np.ndarray:
         """int16 PCM of shape (S,), read from the mapped file when it is used; nothing is copied."""
         return self._map.view(self._offset, self.start, self.stop)
 

@@ -131,9 +131,7 @@ def _high_passed(samples: np.ndarray, width: int) -> np.ndarray:
     return samples[width:-width] - (sums[whole:] - sums[:-whole]) / whole
 
 
-def _search(
-    seconds: np.ndarray, sounds: list[Sound], rate: int, width: int
-) -> list[tuple[float, str | None, float]]:
+def _search(seconds: np.ndarray, sounds: list[Sound], rate: int, width: int) -> list[tuple[float, str | None, float]]:
     """Returns the best (score, track, seconds) for each row of `seconds`, unit vectors (n, rate - 2 * width)."""
     size = scipy.fft.next_fast_len(4 * rate, real=True)
     spectra = np.conj(scipy.fft.rfft(seconds.astype(np.float32), size, axis=1, workers=-1))

@@ -105,4 +105,3 @@ def _normal(embed: Callable[[np.ndarray], np.ndarray], sounds: AnyMusic, side: s
     covariance = covariance + _SHRINKAGE * np.trace(covariance) / width * np.eye(width)
     values, axes = scipy.linalg.eigh(covariance)
     return vectors.mean(axis=0), (axes * np.sqrt(np.maximum(values, 0))) @ axes.T
-

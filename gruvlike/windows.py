@@ -35,7 +35,7 @@ class Windows(keras.utils.PyDataset):
     extra window starts at sample 0: it covers the music before the offset.
 
     Batch `i` is a function of (`random_seed`, `epoch`, `i`) alone: it does not matter which batches were read before,
-    in what order, or in which thread. `epoch` counts up when Keras ends an epoch, and can be set. (JAX and torch: the
+    in which order, or in which thread. `epoch` counts up when Keras ends an epoch, and can be set. (JAX and torch: the
     batch that Keras reads to build a model that is not built yet counts as an epoch.) `first_batch` starts the epoch at
     hand at that batch: only the batches from there on count in its length, and the next epoch is whole again. Fit such
     an epoch alone: Keras asks for the length only once a `fit`. Keras shuffles whole batches besides, by a generator of

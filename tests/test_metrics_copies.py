@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from _parts import Piece, Pieces
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from in_memory import Piece, Pieces
 
 from gruvlike import metrics, tune
 

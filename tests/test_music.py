@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from in_memory import Piece, Pieces
+from _parts import Piece, Pieces
 from test_corpus import corpus_of
 
 import gruvlike as gl

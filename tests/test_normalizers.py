@@ -6,10 +6,9 @@ import pickle
 import keras
 import numpy as np
 import pytest
+from _parts import Piece, Pieces, Projection
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from in_memory import Piece, Pieces
-from projection import Projection
 
 import gruvlike as gl
 from gruvlike import normalizers
@@ -360,7 +359,7 @@ def test_get_takes_a_name_or_a_normalizer(corpus, encoder):
     assert normalizers.get(own) is own
     assert normalizers.get("standardizer", mean=[1.0], std=[2.0]).inverse([[1.0]]) == 3
     with pytest.raises(ValueError, match=r"must be a Normalizer or one of standardizer.*Did you mean 'standardizer'"):
-        normalizers.get("standardiser")
+        normalizers.get("standarizer")
     with pytest.raises(ValueError, match="takes no options"):
         normalizers.get(own, width=2)
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from projection import Projection
+from _parts import Projection
 
 import gruvlike as gl
 from gruvlike.callbacks import run_callbacks

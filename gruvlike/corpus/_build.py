@@ -1,7 +1,7 @@
 """Building a corpus: files are prepared in parallel into parts beside the target, then joined in one move.
 
-A part is the PCM of one track under the hash of its source. Parts are what an interrupted build leaves behind, and what
-the next one finds. Nothing large travels between workers and the parent, so any executor will do and memory stays
+A part is the PCM of one track under the hash of its source. An interrupted build leaves its parts behind, and the next
+build finds them. Nothing large travels between workers and the parent, so any executor will do and memory stays
 constant.
 """
 
@@ -26,7 +26,7 @@ from gruvlike.corpus import _file
 
 logger = logging.getLogger(__name__)
 
-# Silent: nothing above three steps of 16 bits, which is what dither leaves of digital silence.
+# A sound is silent if no sample exceeds three steps of 16 bits: dither on digital silence reaches as far.
 SILENCE = 3 / 32768
 _BLOCK_SIZE = 1 << 18
 
@@ -42,10 +42,10 @@ class _StoppedError(Exception):
 def build(
     paths: Any, file: Path, sample_rate: int, high_pass_hz: float | None, executor: Executor | None, strict: bool
 ) -> list[tuple[str, str]]:
-    """Writes the corpus `file` and returns what was left out: (path, reason)."""
+    """Writes the corpus `file` and returns the files that were left out: (path, reason)."""
     sources = _sources(paths)
     folder = file.with_name(file.name + ".parts")
-    _earlier(file, sample_rate, high_pass_hz)  # refuses before anything is made
+    _earlier(file, sample_rate, high_pass_hz)  # called here because it refuses a foreign file before anything is made
     folder.mkdir(exist_ok=True)
     rule = (
         f"A corpus is built by one process at a time. Received: {str(file)!r}, which is being built now. "
@@ -82,7 +82,7 @@ def _build(
         with replacing(file) as temporary:
             tracks = ((_attributes(s, a), _pcm(folder, settings, earlier, a["hash"])) for s, a in kept)
             _file.write(temporary, sample_rate, high_pass_hz, tracks)
-    except BaseException:  # Ctrl-C and a full disk included: say what is kept, hide nothing
+    except BaseException:  # Ctrl-C and a full disk included: the warning names the parts that are kept
         parts = len(list(folder.glob("*.pcm")))
         if parts:
             logger.warning("Stopped. %d prepared tracks are kept in %r: build again to go on.", parts, str(folder))
@@ -94,7 +94,7 @@ def _build(
 
 
 def _earlier(file: Path, sample_rate: int, high_pass_hz: float | None) -> dict[str, _file.Track]:
-    """The tracks by hash that a corpus of the same settings under that name has; refuses what is no corpus."""
+    """Returns the tracks, by hash, of a corpus of the same settings under that name; refuses a file of another kind."""
     if not file.parent.is_dir():
         raise FileNotFoundError(
             f"The folder to write in must exist. Received: {str(file)!r}. Make {str(file.parent)!r} first."
@@ -110,7 +110,7 @@ def _earlier(file: Path, sample_rate: int, high_pass_hz: float | None) -> dict[s
 
 
 def _sources(paths: Any) -> list[Path]:
-    """All audio files that `paths` (a path, or an iterable of paths, of files and folders) stands for, each once."""
+    """Returns the audio files that `paths` (a file, a folder, or several of either) stands for, each once."""
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     sources: dict[Path, None] = {}
     for path in map(Path, paths):
@@ -129,7 +129,7 @@ def _sources(paths: Any) -> list[Path]:
 
 
 def _offer(folder: Path, settings: str, earlier: dict[str, _file.Track]) -> None:
-    """Lists the tracks of the earlier corpus among the parts, and removes what a killed build left unfinished."""
+    """Lists the tracks of the earlier corpus among the parts, and removes the unfinished files of a killed build."""
     for path in folder.glob("*.json"):
         if not path.with_suffix(".pcm").exists():
             path.unlink()
@@ -143,7 +143,7 @@ def _offer(folder: Path, settings: str, earlier: dict[str, _file.Track]) -> None
 def _clear(folder: Path) -> None:
     for pattern in ("*.json", "*.pcm", ".*", "lock"):
         for path in folder.glob(pattern):
-            with suppress(PermissionError):  # the lock, on a system that keeps what is open
+            with suppress(PermissionError):  # some systems do not remove the lock while it is open
                 path.unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
@@ -184,7 +184,7 @@ def _prepare(
     high_pass_hz: float | None,
     stop: threading.Event | None = None,
 ) -> dict[str, Any]:
-    """Makes the part of one file (in a worker) and returns what is known about it, or why it is left out."""
+    """Makes the part of one file (in a worker) and returns its attributes, or the reason why it is left out."""
     try:
         with _leaving_out(), open(source, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

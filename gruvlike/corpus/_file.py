@@ -64,15 +64,19 @@ class Track:
     """One piece of music in a corpus, or a section of it.
 
     Args:
-        name: the file name that it came from, without the folder.
-        source: the path that it came from.
-        sample_rate: samples per second.
-        peak: largest magnitude of the whole piece, 1.0 = full scale.
-        rms: root mean square of the whole piece.
-        clipped: samples of the whole piece that were beyond full scale and are clipped.
+        name: Name of the file that it came from, without the folder.
+        source: Path of that file.
+        sample_rate: Samples per second.
+        peak: Largest magnitude of the whole piece, 1.0 = full scale.
+        rms: Root mean square of the whole piece.
+        clipped: Samples of the whole piece that were beyond full scale and are clipped.
         hash: SHA-256 of the source file: equal content, equal hash.
-        start: first sample of the section within the piece.
-        stop: the sample after the last one.
+        start: First sample of the section within the piece.
+        stop: The sample after the last one.
+
+    Attributes:
+        seconds: Length of the section.
+        pcm: The samples of the section, int16 (S,).
     """
 
     name: str
@@ -96,7 +100,7 @@ class Track:
 
     @property
     def pcm(self) -> np.ndarray:
-        """int16 PCM of shape (S,), read from the mapped file when it is used; nothing is copied."""
+        """The PCM, int16 of shape (S,): a view of the mapped file. Nothing is copied."""
         return self._map.view(self._offset, self.start, self.stop)
 
     def announce(self, start: int, stop: int) -> None:
@@ -109,7 +113,15 @@ class Track:
         self._map.announce(self._offset, self.start + start, self.start + stop)
 
     def samples(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """float32 samples [start, stop) in [-1, 1], of shape (stop - start,)."""
+        """Returns samples [start, stop) of the section.
+
+        Args:
+            start: First sample.
+            stop: The sample after the last one; `None`: the end.
+
+        Returns:
+            Float32 samples in [-1, 1], of shape (stop - start,).
+        """
         return self.pcm[start:stop].astype(np.float32) / np.float32(32768)
 
 
@@ -140,7 +152,7 @@ def allocate(group: h5py.Group, index: int, size: int, attributes: dict[str, Any
 
 
 def _storable(value: Any) -> Any:
-    """File names that are no UTF-8 cannot be HDF5 text: they are stored as the bytes that they are."""
+    """Returns a value as HDF5 can store it: a file name that is not UTF-8 becomes bytes."""
     if isinstance(value, str):
         try:
             value.encode()
@@ -150,7 +162,7 @@ def _storable(value: Any) -> Any:
 
 
 def read(path: str | os.PathLike) -> tuple[int, float | None, tuple[Track, ...]]:
-    """Returns sample rate, high-pass and tracks of a corpus file, or raises and says what was found instead."""
+    """Returns sample rate, high-pass and tracks of a corpus file, or raises and names the content found instead."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"The corpus file must exist. Received: {str(path)!r}. Make it with `Corpus.build`.")
@@ -163,7 +175,7 @@ def read(path: str | os.PathLike) -> tuple[int, float | None, tuple[Track, ...]]
             pcm = Pcm(path.absolute())
             tracks = tuple(_track(path, h5["tracks"][name], rate, pcm) for name in sorted(h5["tracks"]))
             return rate, float(h5.attrs["high_pass_hz"]) or None, tracks
-    except (OSError, KeyError, RuntimeError) as error:  # what h5py raises on damaged files
+    except (OSError, KeyError, RuntimeError) as error:  # h5py raises any of these on damaged files
         if isinstance(error, PermissionError):
             raise
         raise ValueError(

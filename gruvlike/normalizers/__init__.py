@@ -8,7 +8,7 @@ from typing import Any
 
 from gruvlike._checks import by_name
 from gruvlike.normalizers._affine import Affine, GlobalScale, Identity, MinMax, Standardizer
-from gruvlike.normalizers._base import Normalizer
+from gruvlike.normalizers._normalizer import Normalizer
 from gruvlike.normalizers._statistics import Statistics, measure
 
 __all__ = [

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gruvlike._contracts import AnyMusic, ArrayFunctions, FramesOfSound, Tensor
-from gruvlike.normalizers._base import Normalizer
+from gruvlike.normalizers._normalizer import Normalizer
 from gruvlike.normalizers._statistics import Statistics, measure
 
 SMALLEST_SCALE = 1e-8  # features that vary less are constant

@@ -56,7 +56,7 @@ def tracks(music: AnyMusic) -> Iterator[Sound]:
 
 
 def _checked(name: str, samples: np.ndarray) -> Sound:
-    samples = np.asarray(samples)  # of a memory map, a plain view: slices of the map itself are slow to make
+    samples = np.asarray(samples)  # slices of a plain array are made faster than slices of a memory map
     if samples.ndim != 1 or not samples.size or (samples.dtype != np.int16 and samples.dtype.kind != "f"):
         raise ValueError(
             f"A track must be mono samples of shape (S,), S > 0, float or int16. Received: {name!r}, "

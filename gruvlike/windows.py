@@ -7,13 +7,13 @@ than those of one.
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import keras
 import numpy as np
 
 from gruvlike._checks import positive_int
-from gruvlike._contracts import Announces, Batch, FramesOfSound, Music, Track
+from gruvlike._contracts import Announces, Batch, FramesOfSound, Music, Track, WindowsLike
 
 __all__ = ["Grid", "Windows", "choose_grid", "permuted"]
 
@@ -115,7 +115,7 @@ class Windows(keras.utils.PyDataset):
         self.first_batch = 0
         self._begun = False
         self._tracks = _long_enough(list(corpus), self.span)
-        # One track of each kind is asked, because a check by protocol takes longer than reading a window.
+        # One track of each kind is checked, because a check by protocol takes longer than reading a window.
         kinds = {type(track): track for track in self._tracks}
         self._announces = all(isinstance(track, Announces) for track in kinds.values())
         cut = _Cut(self.span, self.hop, self.batch_size, self.offset, self.shuffle, self.random_seed, self.shard)
@@ -134,7 +134,7 @@ class Windows(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[Batch]:
         tracks, starts = self._layout.locate(self._batch(index), self.epoch)
-        if self._announces:  # all windows before the first is read, so that the disk reads them side by side
+        if self._announces:  # each window is announced before the first is read: the disk reads them side by side
             for number, start in zip(tracks, starts, strict=True):
                 cast(Announces, self._tracks[number]).announce(int(start), int(start) + self.span)
         pcm = np.empty((len(starts), self.span), np.int16)
@@ -440,3 +440,9 @@ def _checked_shard(shard: tuple[int, int]) -> tuple[int, int]:
     if positive_int("shard[0]", index, minimum=0) >= positive_int("shard[1]", count):
         raise ValueError(f"`shard` must be (i, n) with 0 <= i < n. Received: shard={shard!r}.")
     return int(index), int(count)
+
+
+if TYPE_CHECKING:  # a type checker compares the class with its contract
+
+    def _are_windows(windows: Windows) -> WindowsLike:
+        return windows

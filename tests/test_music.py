@@ -7,6 +7,7 @@ from test_corpus import corpus_of
 
 import gruvlike as gl
 from gruvlike import _music
+from gruvlike._contracts import Announces, Music, Track, WindowsLike
 
 pytestmark = pytest.mark.backends
 
@@ -89,3 +90,26 @@ def test_a_limit_takes_batches_from_everywhere():
     found = [int(part[0, 0, 0]) for part in _music.frames(rows, encoder, normalizer, limit=5 * 80)]
     assert found == [0, 128, 256]
     assert len(list(_music.frames(rows, encoder, normalizer))) == 10
+
+
+def test_a_corpus_its_tracks_and_its_windows_keep_the_contracts(pcm, tmp_path):
+    corpus = corpus_of(tmp_path / "music.h5", [300, 200])
+    windows = corpus.windows(gl.TimeBlocks(10), steps=4)
+    piece = Piece("a", pcm)
+    for thing, contracts in (
+        (corpus, {Music}),
+        (corpus.split(0.5, by="time")[0], {Music}),
+        (Pieces([piece]), {Music}),
+        (corpus[0], {Track, Announces}),
+        (piece, {Track}),
+        (windows, {WindowsLike, Music}),  # windows have the names of music too: ask for WindowsLike first
+        (pcm, set()),  # the controls
+        ([piece], set()),
+        ([({"pcm": pcm},)], set()),
+    ):
+        assert {one for one in (Music, Track, Announces, WindowsLike) if isinstance(thing, one)} == contracts
+
+
+def test_windows_take_tracks_that_announce_nothing(pcm):
+    (batch,) = gl.Windows(Pieces([Piece("a", pcm)]), 100, batch_size=2, shuffle=False, offset=0)[0]
+    np.testing.assert_array_equal(batch["pcm"], pcm[:200].reshape(2, 100))

@@ -6,7 +6,7 @@ tracks are views of the mapped file. This module needs no Keras (but for `Corpus
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from gruvlike.corpus import _build, _file, _split
 from gruvlike.corpus._file import Track
 
 if TYPE_CHECKING:
+    from gruvlike._contracts import Music
     from gruvlike.windows import Windows
 
 __all__ = ["Corpus", "Track"]
@@ -62,7 +63,7 @@ class Corpus:
     @classmethod
     def build(
         cls,
-        paths: str | os.PathLike | Iterable[str | os.PathLike],
+        paths: _build.Paths,
         file: str | os.PathLike,
         sample_rate: int,
         high_pass_hz: float | None = 20.0,
@@ -72,7 +73,7 @@ class Corpus:
         """Makes a corpus file from music.
 
         Files are prepared in parallel into parts beside `file` (in "<file>.parts": as much space again, until the end).
-        A build that was interrupted continues there when it is started again. A corpus that stands under the name is
+        A build that was interrupted uses them when it is started again. A corpus that stands under the name is
         replaced when all is done, and not before; its tracks of the same content and settings are taken over.
 
         Args:
@@ -271,3 +272,9 @@ class Corpus:
             )
         hop = steps * encoder.hop if hop is None else hop
         return Windows(self, span, hop, batch_size, offset, shuffle, random_seed, shard, stateful, **kwargs)
+
+
+if TYPE_CHECKING:  # a type checker compares the class with its contract
+
+    def _is_music(corpus: Corpus) -> Music[Track]:
+        return corpus

@@ -11,11 +11,11 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypedDict
 
 import numpy as np
 from tqdm import tqdm
@@ -31,6 +31,18 @@ SILENCE = 3 / 32768
 _BLOCK_SIZE = 1 << 18
 
 
+Paths = str | os.PathLike | Iterable[str | os.PathLike]
+
+
+class About(TypedDict):
+    """The attributes of a prepared track that follow from its file; see `Track`."""
+
+    hash: str
+    peak: float
+    rms: float
+    clipped: int
+
+
 class _UnusableError(Exception):
     """A file that is left out, with the reason."""
 
@@ -40,12 +52,12 @@ class _StoppedError(Exception):
 
 
 def build(
-    paths: Any, file: Path, sample_rate: int, high_pass_hz: float | None, executor: Executor | None, strict: bool
+    paths: Paths, file: Path, sample_rate: int, high_pass_hz: float | None, executor: Executor | None, strict: bool
 ) -> list[tuple[str, str]]:
     """Writes the corpus `file` and returns the files that were left out: (path, reason)."""
     sources = _sources(paths)
     folder = file.with_name(file.name + ".parts")
-    _earlier(file, sample_rate, high_pass_hz)  # called here because it refuses a foreign file before anything is made
+    _earlier(file, sample_rate, high_pass_hz)  # refuses a file of another kind before anything is made
     folder.mkdir(exist_ok=True)
     rule = (
         f"A corpus is built by one process at a time. Received: {str(file)!r}, which is being built now. "
@@ -71,13 +83,9 @@ def _build(
         prepare = functools.partial(
             _prepare, folder=folder, settings=settings, sample_rate=sample_rate, high_pass_hz=high_pass_hz
         )
-        results = _run(prepare, sources, executor)
-        skipped = [
-            (str(source), about["skipped"])
-            for source, about in zip(sources, results, strict=True)
-            if "skipped" in about
-        ]
-        kept = [(source, about) for source, about in zip(sources, results, strict=True) if "skipped" not in about]
+        results = list(zip(sources, _run(prepare, sources, executor), strict=True))
+        skipped = [(str(source), reason) for source, reason in results if isinstance(reason, str)]
+        kept = [(source, about) for source, about in results if not isinstance(about, str)]
         _report(skipped, kept, strict)
         with replacing(file) as temporary:
             tracks = ((_attributes(s, a), _pcm(folder, settings, earlier, a["hash"])) for s, a in kept)
@@ -109,7 +117,7 @@ def _earlier(file: Path, sample_rate: int, high_pass_hz: float | None) -> dict[s
     return {track.hash: track for track in tracks} if agree else {}
 
 
-def _sources(paths: Any) -> list[Path]:
+def _sources(paths: Paths) -> list[Path]:
     """Returns the audio files that `paths` (a file, a folder, or several of either) stands for, each once."""
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     sources: dict[Path, None] = {}
@@ -136,7 +144,7 @@ def _offer(folder: Path, settings: str, earlier: dict[str, _file.Track]) -> None
     for path in folder.glob(".*"):
         path.unlink()
     for track in earlier.values():
-        about = {"hash": track.hash, "peak": track.peak, "rms": track.rms, "clipped": track.clipped}
+        about = About(hash=track.hash, peak=track.peak, rms=track.rms, clipped=track.clipped)
         (folder / f"{track.hash}-{settings}.json").write_text(json.dumps(about))
 
 
@@ -149,7 +157,7 @@ def _clear(folder: Path) -> None:
         folder.rmdir()
 
 
-def _run(prepare: Any, sources: list[Path], executor: Executor | None) -> list[dict[str, Any]]:
+def _run(prepare: Callable[..., About | str], sources: list[Path], executor: Executor | None) -> list[About | str]:
     """Prepares all sources, the largest first so that no long file is left for the end."""
     stop = threading.Event()
     pool: AbstractContextManager = nullcontext()
@@ -157,7 +165,7 @@ def _run(prepare: Any, sources: list[Path], executor: Executor | None) -> list[d
         # Threads will do: decoding, resampling and filtering release the GIL, and no process has to be started.
         pool = executor = ThreadPoolExecutor(_cores())
         prepare = functools.partial(prepare, stop=stop)
-    results: list[dict[str, Any]] = [{}] * len(sources)
+    results: list[About | str] = [""] * len(sources)
     with pool:
         order = sorted(range(len(sources)), key=lambda i: -sources[i].stat().st_size)
         futures = {executor.submit(prepare, sources[i]): i for i in order}
@@ -183,7 +191,7 @@ def _prepare(
     sample_rate: int,
     high_pass_hz: float | None,
     stop: threading.Event | None = None,
-) -> dict[str, Any]:
+) -> About | str:
     """Makes the part of one file (in a worker) and returns its attributes, or the reason why it is left out."""
     try:
         with _leaving_out(), open(source, "rb") as file:
@@ -193,12 +201,12 @@ def _prepare(
         if known.exists():
             return json.loads(known.read_text())
         with replacing(part) as temporary, open(temporary, "wb") as out:
-            about = {"hash": digest, **_write_pcm(out, _blocks(source, sample_rate, high_pass_hz), stop)}
+            about = _write_pcm(out, digest, _blocks(source, sample_rate, high_pass_hz), stop)
         with replacing(known) as temporary:
             temporary.write_text(json.dumps(about))
         return about
     except _UnusableError as reason:
-        return {"skipped": str(reason)}
+        return str(reason)
 
 
 def _blocks(source: Path, sample_rate: int, high_pass_hz: float | None) -> Iterator[np.ndarray]:
@@ -215,7 +223,7 @@ def _leaving_out() -> Iterator[None]:
         raise _UnusableError(str(error)) from error
 
 
-def _write_pcm(out: BinaryIO, blocks: Iterable[np.ndarray], stop: threading.Event | None) -> dict[str, float]:
+def _write_pcm(out: BinaryIO, digest: str, blocks: Iterable[np.ndarray], stop: threading.Event | None) -> About:
     peak = size = clipped = 0
     energy = 0.0
     for block in blocks:
@@ -229,10 +237,10 @@ def _write_pcm(out: BinaryIO, blocks: Iterable[np.ndarray], stop: threading.Even
         size, clipped = size + pcm.size, clipped + over
     if peak <= SILENCE * 32768:
         raise _UnusableError(f"silent: no sample of {size} is above {SILENCE:.1e} of full scale")
-    return {"peak": peak / 32768, "rms": (energy / size) ** 0.5 / 32768, "clipped": clipped}
+    return About(hash=digest, peak=peak / 32768, rms=(energy / size) ** 0.5 / 32768, clipped=clipped)
 
 
-def _report(skipped: list[tuple[str, str]], kept: list[tuple[Path, dict[str, Any]]], strict: bool) -> None:
+def _report(skipped: list[tuple[str, str]], kept: list[tuple[Path, About]], strict: bool) -> None:
     total = len(skipped) + len(kept)
     listing = "".join(f"\n  {path!r}: {reason}" for path, reason in skipped)
     if not kept:
@@ -249,7 +257,7 @@ def _report(skipped: list[tuple[str, str]], kept: list[tuple[Path, dict[str, Any
         logger.warning("%d samples in %d tracks were beyond full scale and are clipped.", sum(clipped), len(clipped))
 
 
-def _attributes(source: Path, about: dict[str, Any]) -> dict[str, Any]:
+def _attributes(source: Path, about: About) -> dict[str, object]:
     return {"name": source.name, "source": str(source), **about}
 
 

@@ -6,7 +6,7 @@ of contiguous int16 datasets "000000", "000001", ...; each carries `name`, `sour
 
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,7 @@ class Track:
 
 
 def write(
-    path: Path, sample_rate: int, high_pass_hz: float | None, tracks: Iterable[tuple[dict[str, Any], np.ndarray]]
+    path: Path, sample_rate: int, high_pass_hz: float | None, tracks: Iterable[tuple[Mapping[str, object], np.ndarray]]
 ) -> None:
     """Writes a corpus file from (attributes, int16 PCM) pairs; the PCM is copied piece by piece."""
     with h5py.File(path, "w") as h5:
@@ -140,7 +140,7 @@ def write(
                 dataset[start : start + _COPIED_SAMPLES] = pcm[start : start + _COPIED_SAMPLES]
 
 
-def allocate(group: h5py.Group, index: int, size: int, attributes: dict[str, Any]) -> h5py.Dataset:
+def allocate(group: h5py.Group, index: int, size: int, attributes: Mapping[str, object]) -> h5py.Dataset:
     """Adds a track of `size` samples that has its place in the file (an offset) before anything is written to it."""
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_layout(h5py.h5d.CONTIGUOUS)
@@ -151,7 +151,7 @@ def allocate(group: h5py.Group, index: int, size: int, attributes: dict[str, Any
     return dataset
 
 
-def _storable(value: Any) -> Any:
+def _storable(value: object) -> object:
     """Returns a value as HDF5 can store it: a file name that is not UTF-8 becomes bytes."""
     if isinstance(value, str):
         try:

@@ -18,6 +18,13 @@ def corpus_warnings(corpus: Music, pieces: int = 200) -> list[str]:
 
     Returns:
         A sentence for each thing found; an empty list if there is nothing to say.
+
+    Example:
+        >>> import gruvlike as gl, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gl.audio.write(f"{folder}/flat.wav", np.full(16_000, 0.3), 8000)
+        ...     corpus_warnings(gl.Corpus.build(folder, f"{folder}/music.h5", 8000, high_pass_hz=None))
+        ["About 100 % of the music is one constant: 'flat.wav'."]
     """
     looks = [(name, *_look(pcm)) for name, pcm in _pieces(corpus, pieces)]
     shares = np.mean([look[1:] for look in looks], axis=0)
@@ -46,7 +53,7 @@ def _pieces(corpus: Music, count: int) -> Iterator[Sound]:
 
 
 def _look(pcm: np.ndarray) -> tuple[bool, bool, bool]:
-    """Whether a piece is silent (as `Corpus.build` judges it), one constant, clipped."""
+    """Returns whether a piece is silent (as `Corpus.build` judges it), one constant, clipped."""
     low, high = int(pcm.min()), int(pcm.max())
     is_silent = max(-low, high) <= SILENCE * 32768
     at_limit = (pcm >= 32767) | (pcm <= -32767)

@@ -11,7 +11,7 @@ from gruvlike._contracts import AnyMusic, ArrayFunctions, FramesOfSound, Tensor
 from gruvlike.normalizers._normalizer import Normalizer
 from gruvlike.normalizers._statistics import Statistics, measure
 
-SMALLEST_SCALE = 1e-8  # features that vary less are constant
+SMALLEST_SCALE = 1e-8  # a feature with a smaller scale counts as constant
 FLOAT32_NOISE = float(np.finfo("float32").eps)
 
 
@@ -77,7 +77,7 @@ class Affine(Normalizer):
         statistics = measure(music, encoder)
         shift, scale = self.choose(statistics)
         std = np.sqrt(statistics.variance)
-        # Below this a feature is rounding noise of a transform in float32, not sound.
+        # A smaller deviation is rounding noise of a transform in float32, not sound.
         noise = FLOAT32_NOISE * np.maximum(np.abs(statistics.mean), np.hypot(statistics.mean, std).max())
         varies = (std if np.ndim(scale) else scale) > np.maximum(noise, SMALLEST_SCALE)
         self._assign(np.where(varies, shift, statistics.mean), np.where(varies, scale, 0.0), statistics.mean)
@@ -97,7 +97,7 @@ class Affine(Normalizer):
         """Returns the scaled frames."""
         shift, scale, _ = self._weights(xp)
         varies = scale > 0
-        # A factor for each feature, not a choice for each number: two passes over the frames in place of three.
+        # One factor for each feature takes two passes over the frames; a choice for each number would take three.
         factor = xp.where(varies, 1.0 / xp.where(varies, scale, 1.0), 0.0)
         return (frames - shift) * factor
 

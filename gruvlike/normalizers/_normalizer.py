@@ -4,6 +4,7 @@ from typing import Any, Self
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gruvlike import _checks
 from gruvlike._arrays import HOST, TwoWayLayer, on_host
@@ -87,7 +88,7 @@ class Normalizer(TwoWayLayer):
         is_known = self.features is not None and self.width is not None
         return is_known and not any(np.isnan(HOST.convert_to_tensor(weight)).any() for weight in self.weights)
 
-    def inverse(self, frames: Any) -> Any:
+    def inverse(self, frames: Tensor | ArrayLike) -> Tensor:
         """Returns frames in the encoder's units.
 
         Args:
@@ -126,12 +127,12 @@ class Normalizer(TwoWayLayer):
             autocast=False,  # in a model of half precision the statistics stay float32
         )
 
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """Returns normalized frames `(..., W)` of frames `(..., F)`, numpy or tensor."""
+    def __call__(self, inputs: Tensor | ArrayLike, reverse: bool = False, **kwargs: Any) -> Tensor:
+        """Returns normalized frames `(..., W)` of frames `(..., F)`, numpy or tensor; the way back if `reverse`."""
         self._require_fitted(values=on_host(inputs))
-        return super().__call__(inputs, *args, **kwargs)
+        return super().__call__(inputs, reverse=reverse, **kwargs)
 
-    def call(self, frames: Any, reverse: bool = False) -> Any:
+    def call(self, frames: Tensor | ArrayLike, reverse: bool = False) -> Tensor:
         """Returns the frames normalized, or restored if `reverse`."""
         is_numpy = on_host(frames)
         frames = np.asarray(frames, "float32") if is_numpy else keras.ops.cast(frames, "float32")
@@ -143,7 +144,7 @@ class Normalizer(TwoWayLayer):
         size = self.features if reverse else self.width
         return (*input_shape[:-1], input_shape[-1] if size is None else size)
 
-    def compute_output_spec(self, frames: Any, reverse: bool = False) -> keras.KerasTensor:
+    def compute_output_spec(self, frames: keras.KerasTensor, reverse: bool = False) -> keras.KerasTensor:
         """Returns the symbolic result of `call`."""
         self._check_shape(frames.shape, reverse)
         return keras.KerasTensor(self.compute_output_shape(frames.shape, reverse), dtype="float32")
@@ -156,7 +157,7 @@ class Normalizer(TwoWayLayer):
                 "or load the whole model: its file holds them."
             )
 
-    def _check_shape(self, shape: Any, reverse: bool) -> None:
+    def _check_shape(self, shape: tuple[int | None, ...], reverse: bool) -> None:
         size = self.width if reverse else self.features
         if size is not None and tuple(shape[-1:]) != (size,):
             raise ValueError(

@@ -61,7 +61,7 @@ def full_batches(windows: gl.Windows, batch_size: int) -> Iterator[np.ndarray]:
     """PCM windows for ever, epoch after epoch, without the short batch at the end of each."""
     while True:
         for index in range(len(windows)):
-            (batch,) = windows[index]
+            batch = windows[index][0]["pcm"]
             if len(batch) == batch_size:
                 yield batch
         windows.on_epoch_end()
@@ -104,7 +104,7 @@ def prepare(music: Path, corpus_file: Path, settings: dict[str, Any]) -> dict[st
     windows = validation.windows(
         encoder, steps=settings["steps"], batch_size=settings["batch_size"], shuffle=False, offset=0
     )
-    fixed = np.concatenate([windows[index][0] for index in range(len(windows))])
+    fixed = np.concatenate([windows[index][0]["pcm"] for index in range(len(windows))])
     whole = len(fixed) - len(fixed) % settings["batch_size"] or len(fixed)
     return {"encoder": encoder, "normalizer": normalizer, "train": train, "validation": fixed[:whole]}
 

@@ -62,7 +62,7 @@ def train(name: str, corpus: gl.Corpus, folder: Path, minutes: float) -> dict[st
 
 def step_ms(model: gl.AudioModel, corpus: gl.Corpus, steps: int = 8) -> float:
     """Median time of a training step with its data at hand, compiled before. (The model is not saved after it.)"""
-    batch = corpus.windows(model.encoder, steps=STEPS, batch_size=BATCH_SIZE)[0][0]
+    batch = corpus.windows(model.encoder, steps=STEPS, batch_size=BATCH_SIZE)[0][0]["pcm"]
     times = []
     for _ in range(steps):
         start = time.perf_counter()

@@ -21,14 +21,14 @@ from windows_memory import sparse_corpus
 class Endless(keras.utils.PyDataset):
     """The same batch again and again: the result of a pipeline without cost."""
 
-    def __init__(self, batch: np.ndarray, length: int):
+    def __init__(self, batch: dict[str, np.ndarray], length: int):
         super().__init__()
         self.batch, self.length = batch, length
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray]]:
         return (self.batch,)
 
 
@@ -45,7 +45,7 @@ class Fresh(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray]]:
         return self.windows[(self.first + index) % len(self.windows)]
 
     def on_epoch_end(self) -> None:
@@ -56,8 +56,8 @@ class Fresh(keras.utils.PyDataset):
 class Consumer(keras.Model):
     """Asks for batches through `fit`, and does nothing with them."""
 
-    def call(self, pcm: Any) -> Any:
-        return pcm
+    def call(self, batch: Any) -> Any:
+        return batch
 
     def train_step(self, *given: Any) -> Any:
         """Returns logs; JAX passes its state through."""
@@ -92,7 +92,7 @@ def forget(path: Path) -> None:
 
 def reading(windows: Any, path: Path, batches: int, rounds: int) -> dict[str, float]:
     """Seconds a batch, in turn: new windows that nothing has in memory, the same again, and a copy of one in memory."""
-    order, batch = iter_fresh(len(windows), batches), windows[0][0]
+    order, pcm = iter_fresh(len(windows), batches), windows[0][0]["pcm"]
     at_hand: list[int] = []
 
     # Batches are read one by one, as in training. All together would need new pages of memory each time.
@@ -106,7 +106,7 @@ def reading(windows: Any, path: Path, batches: int, rounds: int) -> dict[str, fl
 
     def copy() -> None:
         for _ in range(batches):
-            batch.copy()
+            pcm.copy()
 
     actions = {"forget": lambda: forget(path), "cold": cold, "cached": read, "copy": copy}
     return {name: taken / batches for name, taken in in_turn(actions, rounds).items()}
@@ -152,7 +152,7 @@ def measure(
         step = trained["memory"] / steps
         read = reading(windows, path, batches, rounds)
         consumed = consuming(windows, path, batches, rounds, step / 50)
-    name = f"{hours} h, {len(windows):,} batches of {network.batch_size} x {batch.shape[1]} samples"
+    name = f"{hours} h, {len(windows):,} batches of {network.batch_size} x {windows.span} samples"
     cold, cached, copy = (1e3 * read[key] for key in ("cold", "cached", "copy"))
     rivals = 1e3 * consumed["memory"], 1e3 * consumed["alone"], "ms a batch"
     rows = [

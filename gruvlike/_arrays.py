@@ -54,6 +54,11 @@ class _Host:
         return getattr(np, name)
 
     @staticmethod
+    def convert_to_tensor(x: Any) -> np.ndarray:
+        """Returns the value of a weight, or of anything that makes an array, in numpy."""
+        return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(x))
+
+    @staticmethod
     def rfft(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         spectrum = scipy_fft().rfft(x)
         return spectrum.real, spectrum.imag

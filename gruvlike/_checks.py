@@ -64,8 +64,7 @@ def by_name(
         return value
     if not isinstance(value, str) or value not in names:
         near = difflib.get_close_matches(str(value), names, n=1)
+        kind = f"{'an' if base.__name__[0] in 'AEIOU' else 'a'} {base.__name__}"
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"`{family}` must be a {base.__name__} or one of {', '.join(names)}. Received: {family}={value!r}.{hint}"
-        )
+        raise ValueError(f"`{family}` must be {kind} or one of {', '.join(names)}. Received: {family}={value!r}.{hint}")
     return names[value](**options)

@@ -4,7 +4,7 @@ A protocol is checked by its names alone: nothing has to be imported or inherite
 glossary: S samples, F features, W width, T steps, B windows in a batch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NotRequired, Protocol, TypedDict, TypeVar, runtime_checkable
 
 import numpy as np
@@ -47,14 +47,23 @@ class ArrayFunctions(Protocol):
 class Track(Protocol):
     """One piece of music, or a part of one."""
 
-    name: str
-    sample_rate: int
-
+    @property
+    def name(self) -> str: ...
+    @property
+    def sample_rate(self) -> int: ...
     @property
     def pcm(self) -> np.ndarray:
         """The samples, int16 (S,), mapped or in memory."""
 
     def __len__(self) -> int: ...
+
+
+@runtime_checkable
+class Announces(Protocol):
+    """A track that prepares samples which are read next. Only speed depends on it: a track need not have it."""
+
+    def announce(self, start: int, stop: int) -> None:
+        """Says that samples [start, stop) are about to be read."""
 
 
 TrackType = TypeVar("TrackType", bound=Track, covariant=True)
@@ -64,12 +73,17 @@ TrackType = TypeVar("TrackType", bound=Track, covariant=True)
 class Music(Protocol[TrackType]):
     """Tracks at one sample rate: a `Corpus`, or a part of one."""
 
-    sample_rate: int
-    high_pass_hz: float | None
-
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def high_pass_hz(self) -> float | None: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> TrackType: ...
     def __iter__(self) -> Iterator[TrackType]: ...
+
+
+# Whatever holds music; `gruvlike._music.tracks` reads it.
+AnyMusic = Music | Track | np.ndarray | Iterable[Track | np.ndarray | tuple[str, np.ndarray]]
 
 
 class Batch(TypedDict):
@@ -81,19 +95,32 @@ class Batch(TypedDict):
     """bool (B,): where the states of a stateful batch start from zero. Its absence says that windows stand alone."""
 
 
+class Batches(Protocol):
+    """Batches that can be read in any order: `WindowsLike`, a `keras.utils.PyDataset`, or a list."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> "tuple[Batch | Tensor, ...]": ...
+
+
 @runtime_checkable
 class WindowsLike(Protocol):
     """Batches of windows of music that can be read again, from any batch of any epoch: `gruvlike.Windows`."""
 
-    corpus: Music
-    sample_rate: int
-    high_pass_hz: float | None
-    span: int
-    batch_size: int
-    stateful: bool
     epoch: int
     first_batch: int
 
+    @property
+    def corpus(self) -> Music: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def high_pass_hz(self) -> float | None: ...
+    @property
+    def span(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def stateful(self) -> bool: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> tuple[Batch]: ...
     def position(self, batch_index: int, row: int) -> tuple[Track, int]: ...
@@ -104,10 +131,12 @@ class WindowsLike(Protocol):
 class FramesOfSound(Protocol):
     """The sizes of an encoder's frames, and the way there: as much as windows and statistics need of an `Encoder`."""
 
-    features: int
-    hop: int
-    lap: int
-
+    @property
+    def features(self) -> int: ...
+    @property
+    def hop(self) -> int: ...
+    @property
+    def lap(self) -> int: ...
     def span(self, steps: int) -> int: ...
     def encode(self, samples: Any, padded: bool = True) -> Any: ...
     def encode_stream(self, pieces: Any, padded: bool = True) -> Iterator[np.ndarray]: ...
@@ -154,4 +183,4 @@ def as_batch(data: Batch | Tensor) -> Batch:
         >>> as_batch(np.zeros((2, 8), "int16"))["pcm"].shape
         (2, 8)
     """
-    return data if isinstance(data, dict) else {"pcm": data}  # type: ignore[return-value,typeddict-item]  # narrowed by isinstance(dict), which a TypedDict does not support
+    return data if isinstance(data, dict) else {"pcm": data}

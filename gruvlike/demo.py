@@ -109,13 +109,15 @@ def _draw(folder: Path, rate: int, seed: np.ndarray, song: np.ndarray, history: 
 
 
 def _report(folder: Path, seed: np.ndarray, song: np.ndarray, history: dict, baselines: dict) -> None:
+    from gruvlike.metrics._levels import rms
+
     losses = {
         "training": history["relative_loss"][-1],
         "validation": history["val_relative_loss"][-1],
         **baselines,
     }
     say("Loss: " + ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items()) + ".")
-    share = 100 * _rms(song) / _rms(seed)
+    share = 100 * rms(song) / max(rms(seed), 1e-9)
     say(f"The song's level (RMS) is {share:.0f} % of the seed's.")
     if share < 50:
         say("It fades: plain regression predicts the average of what may come, and averages are quiet.")
@@ -123,10 +125,6 @@ def _report(folder: Path, seed: np.ndarray, song: np.ndarray, history: dict, bas
         f"In {folder}/: song.wav (seed.wav goes before it), learning_curve.png, seed_and_song.png, "
         "run.keras (the model), corpus.h5."
     )
-
-
-def _rms(samples: np.ndarray) -> float:
-    return max(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))), 1e-9)
 
 
 def _new_folder(name: str) -> Path:

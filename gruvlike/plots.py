@@ -3,7 +3,7 @@
 pyplot is not used, so the functions work without a display and in threads. Save with `axes.figure.savefig("x.png")`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from gruvlike import _checks
 _INK, _SEED, _SONG, _FREE = "#333344", "#3b6ea8", "#c8553d", "#6a8f4e"
 _COLUMNS = 2000  # columns of a waveform or spectrogram: more than its width in pixels
 _DB = 80.0  # range of a spectrogram
+_MEASURED = "val_free_running_"  # name of a free-running loss, before its horizon
 
 
 def waveform(samples: np.ndarray, sample_rate: int, ax: Axes | None = None, color: str = _SEED) -> Axes:
@@ -141,9 +142,8 @@ def _free_running(ax: Axes, history: Mapping[str, Sequence[float]]) -> None:
     The vertical axis ends at twice the largest of the other losses or below: a free-running loss far above them is cut
     off, so that the others stay readable.
     """
-    horizons = {int(name.rpartition("_")[2]): name for name in history if name.startswith("val_free_running_")}
-    horizon = min(horizons, key=lambda one: abs(one - 10), default=None)
-    losses = np.asarray(history[horizons[horizon]], float) if horizon else np.zeros(0)
+    horizon = _horizon(history)
+    losses = np.asarray(history[f"{_MEASURED}{horizon}"], float) if horizon else np.zeros(0)
     measured = np.flatnonzero(np.isfinite(losses))
     if not measured.size:
         return
@@ -152,6 +152,12 @@ def _free_running(ax: Axes, history: Mapping[str, Sequence[float]]) -> None:
     label = f"free-running, frame {horizon} (last {losses[measured[-1]]:.2f})"
     ax.plot(measured + 1, losses[measured], label=label, color=_FREE, marker="^", markersize=5, linewidth=1)
     ax.set_ylim(0, min(top, ax.get_ylim()[1]))
+
+
+def _horizon(names: Iterable[str]) -> int:
+    """Returns the horizon nearest to ten frames of the free-running losses among `names`; 0 if there is none."""
+    horizons = [int(name.removeprefix(_MEASURED)) for name in names if name.startswith(_MEASURED)]
+    return min(horizons, key=lambda one: abs(one - 10), default=0)
 
 
 def seed_and_song(seed: np.ndarray, song: np.ndarray, sample_rate: int, title: str | None = None) -> Figure:

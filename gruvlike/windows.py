@@ -6,13 +6,16 @@ than those of one.
 """
 
 import logging
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import keras
 import numpy as np
 
 from gruvlike._checks import positive_int
-from gruvlike._contracts import Music, Track
+from gruvlike._contracts import Announces, Batch, FramesOfSound, Music, Track, WindowsLike
+
+__all__ = ["Grid", "Windows", "choose_grid", "permuted"]
 
 logger = logging.getLogger(__name__)
 
@@ -22,63 +25,63 @@ _ROUNDS = 6
 class Windows(keras.utils.PyDataset):
     """Windows of the tracks of a corpus, in batches.
 
+    A batch is `({"pcm": pcm},)`: int16 of shape (B, span), samples = pcm / 32768.
+
     In each track the windows lie on a grid: they start at the offset and every `hop` samples from there; the last one
     is right-aligned, so that the end of the music is always covered. A window never crosses from one track to another.
     Tracks shorter than a window are left out (and logged).
 
-    All epochs have the same number of batches. Where a random offset leaves room for one window less in a track, the
-    one that is left over starts at sample 0: it covers the music before the offset.
+    All epochs have the same number of batches. Where a random offset leaves room for one window less in a track, an
+    extra window starts at sample 0: it covers the music before the offset.
 
     Batch `i` is a function of (`random_seed`, `epoch`, `i`) alone: it does not matter which batches were read before,
-    in what order, or in which thread. `epoch` counts up when Keras ends an epoch, and can be set. (JAX and torch: what
-    Keras reads to build a model that is not built yet counts as an epoch.) `first_batch` starts the epoch at hand at
-    that batch: its length is what is left, and the next epoch is whole again. Fit such an epoch alone: Keras asks for
-    the length only once a `fit`. Keras shuffles whole batches besides, by a generator of its own, unless it is told
-    `fit(shuffle=False)`.
+    in which order, or in which thread. `epoch` counts up when Keras ends an epoch, and can be set. (JAX and torch: the
+    batch that Keras reads to build a model that is not built yet counts as an epoch.) `first_batch` starts the epoch at
+    hand at that batch: only the batches from there on count in its length, and the next epoch is whole again. Fit such
+    an epoch alone: Keras asks for the length only once a `fit`. Keras shuffles whole batches besides, by a generator of
+    its own, unless it is told `fit(shuffle=False)`.
 
     Stateful windows continue each other, so that the state of a network can be carried from batch to batch: each track
     is cut into `batch_size` lanes of equal length, row b of a batch is the next window of lane b, and all lanes of a
-    track end with the same batch. What is left over is not heard (`unused_seconds`, logged); with a random offset it is
-    another part in each epoch. `shuffle` then shuffles the tracks. Batches are
+    track end with the same batch. The rest of a track is in no lane (`unused_seconds`, logged); with a random offset it
+    is another part in each epoch. `shuffle` then shuffles the tracks. Batches are
     `({"pcm": pcm, "reset": flags},)`: the flags, bool of shape (B,), are all true where a track begins, and there
-    `AudioModel` forgets what it carries.
+    `AudioModel` forgets the states that it carries.
 
     Args:
-        corpus: a `Corpus`, or a part of one.
-        span: samples a window.
-        hop: samples from one window to the next; `None`: `span`. Smaller than `span`, windows overlap. Stateful, it
+        corpus: A `Corpus`, a part of one, or other `Music`.
+        span: Samples a window.
+        hop: Samples from one window to the next; `None`: `span`. Smaller than `span`, windows overlap. Stateful, it
             must be the frames that a network reads of a window: `span` less the frame that it only predicts.
-        batch_size: windows a batch. The last batch of an epoch may be smaller.
+        batch_size: Windows a batch. The last batch of an epoch may be smaller.
         offset: "random" moves the grid by a new number of samples in [0, hop) each epoch; an integer in [0, hop)
             fixes it.
-        shuffle: whether the windows of an epoch come in random order, else in the order of the music.
-        random_seed: decides offsets and order.
+        shuffle: Whether the windows of an epoch come in random order, else in the order of the music.
+        random_seed: Decides offsets and order.
         shard: (i, n): process i of n gets every n-th window. Shards share no window and leave none out. Stateful, it
             gets `batch_size` of the n * `batch_size` lanes.
-        stateful: whether windows continue those of the batch before.
+        stateful: Whether windows continue those of the batch before.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
 
     Attributes:
-        sample_rate: of the corpus.
-        high_pass_hz: of the corpus.
-        epoch: number of the epoch at hand.
-        first_batch: the batch that it starts at.
-        count: windows in a whole epoch.
-        unused_seconds: music that is in no lane; 0 unless stateful.
-
-    Returns:
-        Batches `(pcm,)`: a tuple of one int16 array of shape (B, span), samples = pcm / 32768.
+        corpus, span, hop, batch_size, offset, shuffle, random_seed, shard, stateful: As given.
+        sample_rate: Samples per second of the corpus.
+        high_pass_hz: High-pass of the corpus, or `None`.
+        epoch: Number of the epoch at hand.
+        first_batch: The batch that it starts at.
+        count: Windows in a whole epoch.
+        unused_seconds: Music that is in no lane; 0 unless stateful.
 
     Raises:
-        ValueError: if no window fits, if a shard or a lane would be empty, or if an argument is out of range.
+        ValueError: If no window fits, if a shard or a lane would be empty, or if an argument is out of range.
 
     Example:
         >>> import gruvlike, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     gruvlike.audio.write(f"{folder}/ramp.wav", np.arange(10, dtype="int16"), sample_rate=8000)
         ...     corpus = gruvlike.Corpus.build(folder, f"{folder}/ramp.h5", sample_rate=8000, high_pass_hz=None)
-        ...     for (pcm,) in Windows(corpus, span=4, hop=3, batch_size=2, offset=1, shuffle=False):
-        ...         print(pcm.tolist())
+        ...     for (batch,) in Windows(corpus, span=4, hop=3, batch_size=2, offset=1, shuffle=False):
+        ...         print(batch["pcm"].tolist())
         [[1, 2, 3, 4], [4, 5, 6, 7]]
         [[6, 7, 8, 9]]
     """
@@ -107,89 +110,44 @@ class Windows(keras.utils.PyDataset):
         self.shuffle = bool(shuffle)
         self.random_seed = positive_int("random_seed", random_seed, minimum=0)
         self.shard = _checked_shard(shard)
+        self.stateful = bool(stateful)
         self.epoch = 0
         self.first_batch = 0
         self._begun = False
-        self.stateful = bool(stateful)
-        self.unused_seconds = 0.0
-        self._tracks = self._long_enough(list(corpus))
-        self._slack = np.array([len(track) - self.span for track in self._tracks])
-        if self.stateful:
-            self._lay_lanes()
-        else:
-            self._lay_grid()
+        self._tracks = _long_enough(list(corpus), self.span)
+        # One track of each kind is checked, because a check by protocol takes longer than reading a window.
+        kinds = {type(track): track for track in self._tracks}
+        self._announces = all(isinstance(track, Announces) for track in kinds.values())
+        cut = _Cut(self.span, self.hop, self.batch_size, self.offset, self.shuffle, self.random_seed, self.shard)
+        self._layout = (_Lanes if self.stateful else _EvenGrid)(np.array([len(track) for track in self._tracks]), cut)
+        self.count = self._layout.count
+        self.unused_seconds = self._unused_seconds() if self.stateful else 0.0
 
-    def _lay_grid(self) -> None:
-        self._counts = _grid_size(self._slack, 0 if self.offset == "random" else self.offset, self.hop)
-        self._ends = np.cumsum(self._counts)
-        self.count = len(range(self.shard[0], int(self._ends[-1]), self.shard[1]))
-        if not self.count:
-            raise ValueError(
-                f"Every shard must get windows. Received: shard={self.shard} of {self._ends[-1]} windows. "
-                "Use fewer shards or a smaller hop."
-            )
-
-    def _lay_lanes(self) -> None:
-        """Counts the windows of a lane in each track; tracks too short for a window in each lane are left out."""
-        if self.hop > self.span:
-            raise ValueError(
-                f"Stateful windows must leave no gap: hop <= span. Received: hop={self.hop}, span={self.span}."
-            )
-        lanes = self.batch_size * self.shard[1]
-        room = self._slack + self.hop - (0 if self.offset == "random" else self.offset)
-        counts = room // (lanes * self.hop)
-        if not counts.any():
-            longest = int(room.max()) // self.hop
-            raise ValueError(
-                f"Every lane must get a window. Received: {lanes} lanes (batch_size={self.batch_size}), and "
-                f"{longest} windows that follow each other in the longest track. Use a batch_size of at most "
-                f"{longest // self.shard[1]}, fewer steps or smaller blocks."
-            )
-        self._tracks = [track for track, count in zip(self._tracks, counts, strict=True) if count]
-        self._rests = (room - counts * lanes * self.hop)[counts > 0]
-        self._counts = counts[counts > 0]
-        self.count = int(self._counts.sum()) * self.batch_size
+    def _unused_seconds(self) -> float:
         total = sum(map(len, self.corpus))
-        heard = (self._counts * lanes * self.hop + self.span - self.hop).sum()
-        self.unused_seconds = float(total - heard) / self.sample_rate
-        logger.info("%.1f of %.1f s are in none of the %d lanes.", self.unused_seconds, total / self.sample_rate, lanes)
-
-    def _long_enough(self, tracks: list[Track]) -> list[Track]:
-        fitting = [track for track in tracks if len(track) >= self.span]
-        if not fitting:
-            longest = max(map(len, tracks), default=0)
-            raise ValueError(
-                f"No window fits: it needs {self.span} samples, the longest track has {longest}. "
-                "Use fewer steps or smaller blocks."
-            )
-        if len(fitting) < len(tracks):
-            short = len(tracks) - len(fitting)
-            logger.warning(
-                "%d of %d tracks are left out: they are shorter than a window of %d samples.",
-                *(short, len(tracks), self.span),
-            )
-        return fitting
+        unused, lanes = (total - self._layout.used) / self.sample_rate, self.batch_size * self.shard[1]
+        logger.info("%.1f of %.1f s are in none of the %d lanes.", unused, total / self.sample_rate, lanes)
+        return unused
 
     def __len__(self) -> int:
         return -(-self.count // self.batch_size) - self.first_batch
 
-    def __getitem__(self, index: int) -> tuple[Any]:
-        tracks, starts = self._positions(index)
-        for track, start in zip(tracks, starts, strict=True):  # all of them first: the disk reads them side by side
-            self._tracks[track]._announce(int(start), int(start) + self.span)
+    def __getitem__(self, index: int) -> tuple[Batch]:
+        tracks, starts = self._layout.locate(self._batch(index), self.epoch)
+        if self._announces:  # each window is announced before the first is read: the disk reads them side by side
+            for number, start in zip(tracks, starts, strict=True):
+                cast(Announces, self._tracks[number]).announce(int(start), int(start) + self.span)
         pcm = np.empty((len(starts), self.span), np.int16)
-        for row, track, start in zip(pcm, tracks, starts, strict=True):
-            row[:] = self._tracks[track].pcm[start : start + self.span]
-        if self.stateful:
-            return ({"pcm": pcm, "reset": np.full(len(pcm), self.resets(index))},)
-        return (pcm,)
+        for row, number, start in zip(pcm, tracks, starts, strict=True):
+            row[:] = self._tracks[number].pcm[start : start + self.span]
+        return ({"pcm": pcm, "reset": np.full(len(pcm), self.resets(index))} if self.stateful else {"pcm": pcm},)
 
     def on_epoch_begin(self) -> None:
         """Notes that an epoch begins (called by Keras)."""
         self._begun = True
 
     def on_epoch_end(self) -> None:
-        """Goes on to the next epoch (called by Keras, once also before the first one begins)."""
+        """Moves on to the next epoch (called by Keras, once also before the first one begins)."""
         if self._begun:
             self.epoch += 1
             self.first_batch = 0
@@ -220,71 +178,178 @@ class Windows(keras.utils.PyDataset):
         self._begun = False
 
     def position(self, batch_index: int, row: int) -> tuple[Track, int]:
-        """Says where a window of the epoch at hand comes from.
+        """Returns the place that a window of the epoch at hand comes from.
 
         Args:
-            batch_index: number of the batch.
-            row: number of the window in the batch.
+            batch_index: Number of the batch.
+            row: Number of the window in the batch.
 
         Returns:
             The track and the first sample within it: the window is `track.pcm[start : start + span]`.
+
+        Raises:
+            IndexError: If the epoch has no such batch.
+
+        Example:
+            >>> import gruvlike, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     gruvlike.audio.write(f"{folder}/ramp.wav", np.arange(10, dtype="int16"), sample_rate=8000)
+            ...     corpus = gruvlike.Corpus.build(folder, f"{folder}/ramp.h5", sample_rate=8000, high_pass_hz=None)
+            ...     track, start = Windows(corpus, span=4, hop=3, shuffle=False, offset=0).position(0, row=1)
+            ...     track.name, start
+            ('ramp.wav', 3)
         """
-        tracks, starts = self._positions(batch_index)
+        tracks, starts = self._layout.locate(self._batch(batch_index), self.epoch)
         return self._tracks[tracks[row]], int(starts[row])
 
     def resets(self, batch_index: int) -> bool:
-        """Says whether a batch starts anew: true unless its windows continue those of the batch before.
+        """Returns whether a batch starts anew: true unless its windows continue those of the batch before.
 
         Args:
-            batch_index: number of the batch in the epoch at hand.
+            batch_index: Number of the batch in the epoch at hand.
+
+        Raises:
+            IndexError: If the epoch has no such batch.
         """
-        batch = self._batch(batch_index)
-        return not self.stateful or self._in_lanes(batch)[2] == 0
+        return self._layout.resets(self._batch(batch_index), self.epoch)
 
     def _batch(self, batch_index: int) -> int:
-        """The number of a batch in the whole epoch."""
+        """Returns the number of a batch in the whole epoch."""
         if not -len(self) <= batch_index < len(self):
             raise IndexError(f"The epoch has {len(self)} batches. Received: {batch_index}.")
         return batch_index % len(self) + self.first_batch
 
-    def _positions(self, batch_index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the tracks and first samples of the windows of a batch."""
-        batch = self._batch(batch_index)
-        return self._in_lanes(batch)[:2] if self.stateful else self._on_grid(batch)
 
-    def _on_grid(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        epoch, total = self.epoch, int(self._ends[-1])
-        first = batch * self.batch_size
-        windows = self.shard[0] + self.shard[1] * np.arange(first, min(first + self.batch_size, self.count))
-        if self.shuffle:
-            windows = permuted(windows, total, (self.random_seed, epoch))
-        tracks = np.searchsorted(self._ends, windows, side="right")
-        ordinals = windows - (self._ends - self._counts)[tracks]
-        slack, offset = self._slack[tracks], self._offset(epoch)
-        spare = self._counts[tracks] - _grid_size(slack, offset, self.hop)
-        on_grid = np.minimum(offset + (ordinals - spare) * self.hop, slack)
+def _long_enough(tracks: Sequence[Track], span: int) -> list[Track]:
+    """Returns the tracks that hold a window; raises if there is none."""
+    fitting = [track for track in tracks if len(track) >= span]
+    if not fitting:
+        longest = max(map(len, tracks), default=0)
+        raise ValueError(
+            f"No window fits: it needs {span} samples, the longest track has {longest}. "
+            "Use fewer steps or smaller blocks."
+        )
+    if len(fitting) < len(tracks):
+        logger.warning(
+            "%d of %d tracks are left out: they are shorter than a window of %d samples.",
+            *(len(tracks) - len(fitting), len(tracks), span),
+        )
+    return fitting
+
+
+class _Cut(NamedTuple):
+    """The arguments of `Windows` that decide where windows lie and in which order they come."""
+
+    span: int
+    hop: int
+    batch_size: int
+    offset: int | str
+    shuffle: bool
+    random_seed: int
+    shard: tuple[int, int]
+
+    @property
+    def least_offset(self) -> int:
+        return 0 if isinstance(self.offset, str) else self.offset
+
+    def draw_offset(self, epoch: int, size: int, *key: int) -> int:
+        """Returns the offset in an epoch: the fixed one, or a random one in [0, size)."""
+        if not isinstance(self.offset, str):
+            return self.offset
+        return int(np.random.default_rng((self.random_seed, epoch, 0, *key)).integers(size))
+
+
+class _EvenGrid:
+    """Windows on a grid in each track; any window can come at any time.
+
+    Args:
+        lengths: Samples of each track.
+        cut: How the windows are cut.
+    """
+
+    def __init__(self, lengths: np.ndarray, cut: _Cut):
+        self.cut = cut
+        self.slack = lengths - cut.span
+        self.counts = _grid_size(self.slack, cut.least_offset, cut.hop)
+        self.ends = np.cumsum(self.counts)
+        self.used = int(lengths.sum())
+        total = int(self.ends[-1])
+        self.count = len(range(cut.shard[0], total, cut.shard[1]))
+        if not self.count:
+            raise ValueError(
+                f"Every shard must get windows. Received: shard={cut.shard} of {total} windows. "
+                "Use fewer shards or a smaller hop."
+            )
+
+    def locate(self, batch: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the numbers of the tracks and the first samples of the windows of a batch."""
+        cut, first = self.cut, batch * self.cut.batch_size
+        windows = cut.shard[0] + cut.shard[1] * np.arange(first, min(first + cut.batch_size, self.count))
+        if cut.shuffle:
+            windows = permuted(windows, int(self.ends[-1]), (cut.random_seed, epoch))
+        tracks = np.searchsorted(self.ends, windows, side="right")
+        ordinals = windows - (self.ends - self.counts)[tracks]
+        slack, offset = self.slack[tracks], cut.draw_offset(epoch, cut.hop)
+        spare = self.counts[tracks] - _grid_size(slack, offset, cut.hop)
+        on_grid = np.minimum(offset + (ordinals - spare) * cut.hop, slack)
         return tracks, np.where(ordinals < spare, 0, on_grid)
 
-    def _in_lanes(self, batch: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Numbers of the tracks, first samples, and how many windows of each lane came before."""
-        epoch, tracks = self.epoch, np.arange(len(self._tracks))
-        if self.shuffle:
-            tracks = permuted(tracks, len(tracks), (self.random_seed, epoch))
-        ends = np.cumsum(self._counts[tracks])
-        place = int(np.searchsorted(ends, batch, side="right"))
-        track = int(tracks[place])
-        count = int(self._counts[track])
-        before = batch - (int(ends[place]) - count)
-        start = self.offset
-        if self.offset == "random":
-            start = int(np.random.default_rng((self.random_seed, epoch, 0, track)).integers(self._rests[track] + 1))
-        lanes = self.shard[0] * self.batch_size + np.arange(self.batch_size)
-        return np.full(self.batch_size, track), start + (lanes * count + before) * self.hop, before
+    def resets(self, batch: int, epoch: int) -> bool:
+        """Returns True: no window continues another."""
+        return True
 
-    def _offset(self, epoch: int) -> int:
-        if self.offset != "random":
-            return self.offset
-        return int(np.random.default_rng((self.random_seed, epoch, 0)).integers(self.hop))
+
+class _Lanes:
+    """Windows that continue each other: a track is cut into lanes of equal length, one for each row of a batch.
+
+    Args:
+        lengths: Samples of each track. Tracks too short for a window in each lane are left out.
+        cut: How the windows are cut.
+    """
+
+    def __init__(self, lengths: np.ndarray, cut: _Cut):
+        if cut.hop > cut.span:
+            raise ValueError(
+                f"Stateful windows must leave no gap: hop <= span. Received: hop={cut.hop}, span={cut.span}."
+            )
+        self.cut = cut
+        lanes = cut.batch_size * cut.shard[1]
+        room = lengths - cut.span + cut.hop - cut.least_offset
+        counts = room // (lanes * cut.hop)
+        if not counts.any():
+            longest = int(room.max()) // cut.hop
+            raise ValueError(
+                f"Every lane must get a window. Received: {lanes} lanes (batch_size={cut.batch_size}), and "
+                f"{longest} windows that follow each other in the longest track. Use a batch_size of at most "
+                f"{longest // cut.shard[1]}, fewer steps or smaller blocks."
+            )
+        self.tracks = np.flatnonzero(counts)
+        self.counts = counts[self.tracks]
+        self.rests = (room - counts * lanes * cut.hop)[self.tracks]
+        self.count = int(self.counts.sum()) * cut.batch_size
+        self.used = int((self.counts * lanes * cut.hop + cut.span - cut.hop).sum())
+
+    def locate(self, batch: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the numbers of the tracks and the first samples of the windows of a batch."""
+        cut, (number, before) = self.cut, self._turn(batch, epoch)
+        start = cut.draw_offset(epoch, int(self.rests[number]) + 1, number)
+        lanes = cut.shard[0] * cut.batch_size + np.arange(cut.batch_size)
+        track = np.full(cut.batch_size, self.tracks[number])
+        return track, start + (lanes * int(self.counts[number]) + before) * cut.hop
+
+    def resets(self, batch: int, epoch: int) -> bool:
+        """Returns whether a track begins with this batch."""
+        return self._turn(batch, epoch)[1] == 0
+
+    def _turn(self, batch: int, epoch: int) -> tuple[int, int]:
+        """Returns the number of the track in a batch, and how many windows of each lane came before."""
+        order = np.arange(len(self.tracks))
+        if self.cut.shuffle:
+            order = permuted(order, len(order), (self.cut.random_seed, epoch))
+        ends = np.cumsum(self.counts[order])
+        place = int(np.searchsorted(ends, batch, side="right"))
+        number = int(order[place])
+        return number, batch - (int(ends[place]) - int(self.counts[number]))
 
 
 def _grid_size(slack: np.ndarray, offset: int, hop: int) -> np.ndarray:
@@ -293,22 +358,46 @@ def _grid_size(slack: np.ndarray, offset: int, hop: int) -> np.ndarray:
 
 
 class Grid(NamedTuple):
-    """How windows are laid over the music: frames in a window, and samples from one window to the next."""
+    """How windows are laid over the music: `corpus.windows(encoder, grid.steps, hop=grid.hop)`.
+
+    Attributes:
+        steps: Frames in a window that are predicted.
+        hop: Samples from one window to the next.
+    """
 
     steps: int
     hop: int
 
 
-def choose_grid(parts: tuple[Any, ...], encoder: Any, steps: int = 40, windows: int = 256) -> Grid:
-    """Chooses window sizes that fit the music: `steps` frames if all parts have a track that long, and about `windows`.
+def choose_grid(parts: Sequence[Music], encoder: FramesOfSound, steps: int = 40, windows: int = 256) -> Grid:
+    """Chooses windows that fit the music: as many steps as asked for where the music is long, fewer where it is short.
 
-    Short music gets shorter windows, and windows that overlap.
+    Short music gets shorter windows, so that each part has a track for one, and windows that overlap, so that there are
+    about as many as asked for.
+
+    Args:
+        parts: The parts of a split, the one to train on first.
+        encoder: The `Encoder` that cuts the music into frames.
+        steps: Frames in a window, at most.
+        windows: How many windows the first part should have, about.
+
+    Returns:
+        The `Grid`: at least 4 steps, and a hop of 1 to `steps` frames.
 
     Raises:
         ValueError: If a part is too short for windows of 4 steps.
+
+    Example:
+        >>> import gruvlike as gl, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gl.audio.write(f"{folder}/tune.wav", gl.tune.compose(4, 8000), sample_rate=8000)
+        ...     corpus = gl.Corpus.build(folder, f"{folder}/tune.h5", sample_rate=8000)
+        ...     train, validation = corpus.split(validation=0.25)
+        ...     choose_grid((train, validation), gl.BlockDFT(block_size=400))
+        Grid(steps=19, hop=400)
     """
     least = min(max(len(track) for track in part) for part in parts)
-    frames = (least - (encoder.span(1) - encoder.hop)) // encoder.hop
+    frames = (least - encoder.span(1)) // encoder.hop + 1
     if frames < 5:
         needs, rate = encoder.span(5), parts[0].sample_rate
         raise ValueError(
@@ -323,16 +412,16 @@ def choose_grid(parts: tuple[Any, ...], encoder: Any, steps: int = 40, windows: 
 def permuted(index: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
     """Maps each index in [0, size) to its place in a random order, without storing that order.
 
-    A Feistel network permutes the numbers of 2k bits; what falls outside [0, size) is sent through it again until it
-    falls inside, which keeps it a permutation.
+    A Feistel network permutes the numbers of 2k bits. A number that falls outside [0, size) is sent through the network
+    again until it falls inside, so that the whole stays a permutation.
 
     Args:
-        index: integers in [0, size), of shape (n,).
-        size: how many there are.
-        key: integers; each key gives another order.
+        index: Integers in [0, size), of shape (n,).
+        size: How many numbers the order holds.
+        key: Integers; each key gives another order.
 
     Returns:
-        int64 array of shape (n,).
+        An int64 array of shape (n,).
 
     Example:
         >>> sorted(permuted(np.arange(7), 7, (0, 0)).tolist())
@@ -356,7 +445,7 @@ def permuted(index: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
 
 
 def _scrambled(numbers: np.ndarray) -> np.ndarray:
-    """The finalizer of SplitMix64: every bit of the input moves every bit of the output."""
+    """Returns numbers of which every bit depends on every bit of the input: the finalizer of SplitMix64."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))
@@ -375,3 +464,9 @@ def _checked_shard(shard: tuple[int, int]) -> tuple[int, int]:
     if positive_int("shard[0]", index, minimum=0) >= positive_int("shard[1]", count):
         raise ValueError(f"`shard` must be (i, n) with 0 <= i < n. Received: shard={shard!r}.")
     return int(index), int(count)
+
+
+if TYPE_CHECKING:  # a type checker compares the class with its contract
+
+    def _are_windows(windows: Windows) -> WindowsLike:
+        return windows

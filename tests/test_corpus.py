@@ -88,8 +88,8 @@ def test_a_part_is_a_corpus(tmp_path):
     assert [(track.start, track.stop) for track in (*inner, *last)] == [(0, 3000), (3000, 4000)]
     assert last.excerpt(1.0, random_seed=0).tolist() == last[0].samples().tolist()
     encoder = SimpleNamespace(hop=100, span=lambda steps: 100 * steps)
-    (pcm,) = last.windows(encoder, steps=9, offset=0)[0]
-    np.testing.assert_array_equal(pcm, [last[0].pcm])
+    (batch,) = last.windows(encoder, steps=9, offset=0)[0]
+    np.testing.assert_array_equal(batch["pcm"], [last[0].pcm])
 
 
 def test_the_gap_shrinks_rather_than_empty_a_part(tmp_path):

@@ -93,7 +93,7 @@ def test_a_folder_without_music_is_an_error(tmp_path):
 
 def test_the_end_of_each_track_is_in_a_window(corpus):
     windows = corpus.windows(gl.BlockDFT(32), steps=10, batch_size=4, shuffle=False, offset=0)
-    batches = np.concatenate([windows[index][0] for index in range(len(windows))])
+    batches = np.concatenate([windows[index][0]["pcm"] for index in range(len(windows))])
     for track in corpus:
         assert any(np.array_equal(window, track.pcm[-windows.span :]) for window in batches)
 
@@ -102,7 +102,7 @@ def test_every_target_is_music(corpus):
     """No frame of zeros at the end, no padding: each window is a piece of a track."""
     windows = corpus.windows(gl.BlockDFT(32), steps=10, batch_size=4)
     for index in range(len(windows)):
-        for row, window in enumerate(windows[index][0]):
+        for row, window in enumerate(windows[index][0]["pcm"]):
             track, start = windows.position(index, row)
             np.testing.assert_array_equal(window, track.pcm[start : start + windows.span])
             assert np.abs(window.reshape(-1, 32).astype(int)).max(axis=1).min() > 1000
@@ -236,7 +236,7 @@ def test_a_random_seed_decides_everything_that_is_random(corpus):
         windows = corpus.windows(gl.BlockDFT(32), steps=10, batch_size=4, random_seed=random_seed)
         weights = gl.recurrent_stack(8, units=(4,), random_seed=random_seed).get_weights()
         old = gl.gruv2015.network(8, 4, random_seed=random_seed).get_weights()
-        return [windows[0][0], corpus.excerpt(0.1, random_seed), weights[0], weights[1], old[0]]
+        return [windows[0][0]["pcm"], corpus.excerpt(0.1, random_seed), weights[0], weights[1], old[0]]
 
     for first, again, other in zip(draw(1), draw(1), draw(2), strict=True):
         np.testing.assert_array_equal(first, again)

@@ -1,9 +1,8 @@
 """copy_score: a planted copy is found where it lies, unrelated music is not, whatever the gain."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from _parts import Piece, Pieces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,10 +86,8 @@ def test_corpora_arrays_and_named_tracks_give_the_same(tracks):
     pcm = [np.round(track * 32767).astype(np.int16) for track in tracks]
     named = [(f"track {index}", samples) for index, samples in enumerate(pcm)]
 
-    class Corpus(list):
-        sample_rate = RATE
-
-    corpus = Corpus(SimpleNamespace(name=name, pcm=samples) for name, samples in named)
+    corpus = Pieces(Piece(name, samples, RATE) for name, samples in named)
+    corpus.sample_rate = RATE
     found = metrics.copy_score(song, corpus)
     assert found == metrics.copy_score(song, named, RATE)
     assert found.closest.track == "track 2"

@@ -42,7 +42,7 @@ def test_a_description_is_about_this_corpus_and_changes_nothing(tmp_path):
     found = describe(model, corpus, steps=5, batch_size=4)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
     assert found.parameters == model.stack.count_params()
-    assert found.windows == sum(len(pcm) for (pcm,) in corpus.windows(model.encoder, steps=5, batch_size=4))
+    assert found.windows == sum(len(batch["pcm"]) for (batch,) in corpus.windows(model.encoder, steps=5, batch_size=4))
     assert found.context_seconds == pytest.approx(5 * 20 / corpus.sample_rate)
     assert found.training_values == (4000 // 20 + 2500 // 20) * 20
     assert found.epoch_seconds > 0

@@ -91,7 +91,7 @@ def test_without_validation_the_best_is_that_of_training(parts, tmp_path):
 
 def test_a_share_of_the_arrays_is_validation_music(parts, tmp_path):
     model = make_model()
-    pcm = parts[0].windows(model.encoder, steps=6, batch_size=50, shuffle=False)[0][0]
+    pcm = parts[0].windows(model.encoder, steps=6, batch_size=50, shuffle=False)[0][0]["pcm"]
     options = {"epochs": 2, "validation_split": 0.5, "verbose": 0}
     callbacks = run_callbacks(tmp_path, preview_every=0, patience=5)
     best = next(one for one in callbacks if isinstance(one, keras.callbacks.ModelCheckpoint))

@@ -25,13 +25,13 @@ class Ramp:
     """Stands for a track: sample i of track k is 1000 k + i, so a window tells where it is from."""
 
     def __init__(self, number, length):
-        self.number = number
+        self.name, self.sample_rate = str(number), 8000
         self.pcm = (1000 * number + np.arange(length)).astype("int16")
 
     def __len__(self):
         return len(self.pcm)
 
-    def _announce(self, start, stop):
+    def announce(self, start, stop):
         assert 0 <= start < stop <= len(self)
 
 
@@ -50,7 +50,9 @@ def windows_of(lengths, span, **options):
 def starts(windows):
     """(track, start) of all windows of the epoch at hand, in order; checks that each is a run of one track."""
     found = []
-    for (pcm,) in windows:
+    for (batch,) in windows:
+        assert list(batch) == ["pcm"]
+        pcm = batch["pcm"]
         assert pcm.dtype == np.int16
         assert (np.diff(pcm, axis=1) == 1).all()
         found += [(int(first) // 1000, int(first) % 1000) for first in pcm[:, 0]]
@@ -136,18 +138,18 @@ def test_the_offset_is_new_each_epoch_and_covers_all():
 
 def test_batches_follow_from_seed_epoch_and_index_alone():
     windows = windows_of([300, 200], 20, hop=3, batch_size=7)
-    first = [windows[index][0] for index in range(len(windows))]
+    first = [windows[index][0]["pcm"] for index in range(len(windows))]
     with ThreadPoolExecutor(4) as pool:
-        backwards = list(pool.map(lambda index: windows[index][0], reversed(range(len(windows)))))
+        backwards = list(pool.map(lambda index: windows[index][0]["pcm"], reversed(range(len(windows)))))
     for one, other in zip(first, reversed(backwards), strict=True):
         np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(windows))[3][0], first[3])
-    np.testing.assert_array_equal(windows[-1][0], first[-1])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(windows))[3][0]["pcm"], first[3])
+    np.testing.assert_array_equal(windows[-1][0]["pcm"], first[-1])
     windows.epoch = 1
-    assert (windows[0][0] != first[0]).any()
+    assert (windows[0][0]["pcm"] != first[0]).any()
     windows.epoch = 0
-    np.testing.assert_array_equal(windows[0][0], first[0])
-    assert (windows_of([300, 200], 20, hop=3, batch_size=7, random_seed=1)[0][0] != first[0]).any()
+    np.testing.assert_array_equal(windows[0][0]["pcm"], first[0])
+    assert (windows_of([300, 200], 20, hop=3, batch_size=7, random_seed=1)[0][0]["pcm"] != first[0]).any()
     for index in (len(windows), -len(windows) - 1):
         with pytest.raises(IndexError):
             windows[index]
@@ -155,7 +157,7 @@ def test_batches_follow_from_seed_epoch_and_index_alone():
 
 def test_the_last_small_batch_is_kept():
     windows = windows_of([100], 10, hop=10, batch_size=4, offset=0)
-    assert [len(pcm) for (pcm,) in windows] == [4, 4, 2]
+    assert [len(batch["pcm"]) for (batch,) in windows] == [4, 4, 2]
     assert len(windows) == 3
 
 
@@ -187,7 +189,7 @@ def test_windows_go_to_a_batch_of_an_epoch():
 
 def test_position_names_the_window():
     windows = windows_of([300, 50, 200], 20, hop=3, batch_size=8)
-    (pcm,) = windows[2]
+    pcm = windows[2][0]["pcm"]
     for row in range(8):
         track, start = windows.position(2, row)
         np.testing.assert_array_equal(track.pcm[start : start + 20], pcm[row])
@@ -247,8 +249,8 @@ class Mean(keras.Model):
         super().__init__()
         self.level = self.add_weight(shape=())
 
-    def call(self, pcm):
-        return keras.ops.mean(keras.ops.cast(pcm, "float32")) / 32768 + self.level
+    def call(self, batch):
+        return keras.ops.mean(keras.ops.cast(batch["pcm"], "float32")) / 32768 + self.level
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return keras.ops.square(y_pred)
@@ -275,7 +277,7 @@ def test_a_corpus_computes_span_and_hop(tmp_path):
     assert (windows.span, windows.hop, windows.batch_size, windows.random_seed) == (60, 40, 5, 3)
     assert (windows.sample_rate, windows.high_pass_hz) == (1000, 20.0)
     track, start = windows.position(1, 2)
-    np.testing.assert_array_equal(windows[1][0][2], track.pcm[start : start + 60])
+    np.testing.assert_array_equal(windows[1][0]["pcm"][2], track.pcm[start : start + 60])
     assert corpus.windows(lapped, steps=4, hop=1, workers=2).hop == 1
 
 
@@ -296,7 +298,7 @@ def test_a_hundred_hours_need_no_memory(tmp_path, benchmark):
     before = benchmark.anonymous_mb()
     windows = Windows(corpus, span=164_000, hop=1)
     for index in range(0, len(windows), len(windows) // 5):
-        assert windows[index][0].shape == (32, 164_000)
+        assert windows[index][0]["pcm"].shape == (32, 164_000)
     assert benchmark.anonymous_mb() - before < 50
 
 

@@ -19,10 +19,7 @@ NOT_YET = {
     "_fast",
     "callbacks",
     "cli",
-    "corpus",
     "demo",
-    "normalizers",
-    "windows",
 }
 
 SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Warns", "Example", "References")

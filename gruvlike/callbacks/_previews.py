@@ -266,10 +266,10 @@ def _epoch_of(row: dict[str, str]) -> float:
 def _measures(song: np.ndarray, truth: np.ndarray, hop: int) -> dict[str, float]:
     """Returns measures of a song, and of its difference from the music that follows the seed."""
     from gruvlike import metrics
+    from gruvlike.metrics._levels import rms
 
-    level, wanted = (float(np.sqrt(np.mean(np.square(x, dtype="float64")))) for x in (song, truth))
     return {
-        "level": level / max(wanted, 1e-9),
+        "level": rms(song) / max(rms(truth), 1e-9),
         "clipped": float((np.abs(song) > 1).mean()),
         "tick_ratio": metrics.tick_ratio(song, hop),
         "energy_drift_db": metrics.energy_drift_db(song, truth),

@@ -21,10 +21,10 @@ def write_summary(directory: Path) -> str:
 
 def free_running(row: Mapping[str, float | None]) -> tuple[float, int] | None:
     """Returns the free-running loss that an epoch has closest to ten frames after the music, and that horizon."""
-    prefix = "val_free_running_"
-    horizons = [int(name.removeprefix(prefix)) for name in row if name.startswith(prefix)]
-    horizon = min(horizons, key=lambda one: abs(one - 10), default=0)
-    loss = row.get(f"{prefix}{horizon}")
+    from gruvlike import plots  # imported here because Matplotlib takes its time
+
+    horizon = plots._horizon(row)
+    loss = row.get(f"val_free_running_{horizon}")
     return None if loss is None or not math.isfinite(loss) else (loss, horizon)
 
 

@@ -11,6 +11,7 @@ import gruvlike as gl
 from gruvlike import _checks
 from gruvlike._backend import describe_gpus
 from gruvlike.cli._console import say
+from gruvlike.metrics._levels import rms
 
 _SAMPLE_RATE = 16_000
 _SECONDS = 3  # of music to learn by heart
@@ -85,7 +86,7 @@ def _clip(music: str | None, folder: Path) -> np.ndarray:
         )
     power = np.cumsum(np.concatenate([[0], np.square(samples, dtype="float64")]))
     start = int(np.argmax(power[size:] - power[:-size]))
-    _report("music", f"{name}, {_SECONDS} s from {start / _SAMPLE_RATE:.1f} s, RMS {_rms(samples[start:][:size]):.3f}")
+    _report("music", f"{name}, {_SECONDS} s from {start / _SAMPLE_RATE:.1f} s, RMS {rms(samples[start:][:size]):.3f}")
     return samples[start : start + size]
 
 
@@ -143,8 +144,4 @@ def _overfit(clip: np.ndarray, seconds: float) -> tuple[float, float]:
     callback = keras.callbacks.LambdaCallback(on_epoch_end=watch)
     model.fit(windows, batch_size=8, epochs=10**6, verbose=0, callbacks=[callback])
     song = gl.Generator(model).extend(clip[:size], seconds=1)
-    return loss, _rms(song) / _rms(clip[size : size + _SAMPLE_RATE])
-
-
-def _rms(samples: np.ndarray) -> float:
-    return max(float(np.sqrt(np.mean(np.square(samples, dtype="float64")))), 1e-9)
+    return loss, rms(song) / max(rms(clip[size : size + _SAMPLE_RATE]), 1e-9)

@@ -6,7 +6,7 @@ tracks are views of the mapped file. This module needs no Keras (but for `Corpus
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,33 +14,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gruvlike._checks import choice, number, positive_int
+from gruvlike._contracts import FramesOfSound
 from gruvlike.corpus import _build, _file, _split
 from gruvlike.corpus._file import Track
 
 if TYPE_CHECKING:
+    from gruvlike._contracts import Music
     from gruvlike.windows import Windows
 
 __all__ = ["Corpus", "Track"]
 
-_LEAST_TRACKS = 2  # with fewer in a part, one piece would stand for all music: "auto" then cuts in time
+_LEAST_TRACKS = 2  # "auto" cuts in time where a part would get fewer: one piece would stand for all music
 
 
 class Corpus:
     """Tracks of mono 16-bit PCM at one sample rate, in one file.
 
     Args:
-        file: a file that `Corpus.build` made.
+        file: A file that `Corpus.build` made.
 
     Attributes:
-        file: the file that holds the PCM.
-        sample_rate: samples per second.
-        high_pass_hz: what the music was filtered with, or `None`.
-        seconds: length of all tracks together.
+        file: The file that holds the PCM.
+        sample_rate: Samples per second.
+        high_pass_hz: Cutoff of the high-pass that the music went through, or `None`.
+        seconds: Length of all tracks together.
         skipped: (path, reason) of each file that the build left out; empty for a corpus that was opened.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, is no corpus, or was made by a newer version.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, is no corpus, or was made by a newer version.
 
     Example:
         >>> import gruvlike, numpy as np, tempfile
@@ -61,7 +63,7 @@ class Corpus:
     @classmethod
     def build(
         cls,
-        paths: str | os.PathLike | Iterable[str | os.PathLike],
+        paths: _build.Paths,
         file: str | os.PathLike,
         sample_rate: int,
         high_pass_hz: float | None = 20.0,
@@ -71,26 +73,35 @@ class Corpus:
         """Makes a corpus file from music.
 
         Files are prepared in parallel into parts beside `file` (in "<file>.parts": as much space again, until the end).
-        An interrupted build goes on where it was when it is started again. A corpus that stands under the name is
-        replaced when all is done, and not before; tracks that it has of the same content and settings are taken over.
+        A build that was interrupted uses them when it is started again. A corpus that stands under the name is
+        replaced when all is done, and not before; its tracks of the same content and settings are taken over.
 
         Args:
-            paths: a folder (searched with all below), an audio file, or several of either.
-            file: the corpus to write, for instance "music.h5".
-            sample_rate: samples per second; music at another rate is resampled.
-            high_pass_hz: cutoff of the high-pass that removes DC and infrasound (Butterworth, second order, causal);
+            paths: A folder (searched with all below), an audio file, or several of either.
+            file: The corpus to write, for instance "music.h5".
+            sample_rate: Samples per second; music at another rate is resampled.
+            high_pass_hz: Cutoff of the high-pass that removes DC and infrasound (Butterworth, second order, causal);
                 `None` keeps them.
-            executor: any `concurrent.futures.Executor` to prepare files in. `None` takes a thread for each core.
-            strict: whether to raise, instead of leaving files out, when some are unreadable or silent.
+            executor: Any `concurrent.futures.Executor` to prepare files in. `None` takes a thread for each core.
+            strict: Whether to raise, instead of leaving files out, when some are unreadable or silent.
 
         Returns:
-            The corpus, opened. Its `skipped` says what was left out and why.
+            The corpus, opened. Its `skipped` lists the files that were left out, with the reason.
 
         Raises:
-            FileNotFoundError: if music or the folder of `file` does not exist.
-            ValueError: if no file is usable (with `strict`: not all), or if `file` exists and is no corpus.
-            OSError: if the disk is full; an earlier corpus is intact then.
-            BlockingIOError: if another process builds the same file.
+            FileNotFoundError: If music or the folder of `file` does not exist.
+            ValueError: If no file is usable (with `strict`: not all), or if `file` exists and is no corpus.
+            OSError: If the disk is full; an earlier corpus is intact then.
+            BlockingIOError: If another process builds the same file.
+
+        Example:
+            >>> import gruvlike as gl, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     for seed, name in enumerate(("first", "second")):
+            ...         gl.audio.write(f"{folder}/{name}.wav", gl.tune.compose(2, 8000, random_seed=seed), 8000)
+            ...     corpus = gl.Corpus.build(folder, f"{folder}/music.h5", sample_rate=4000)
+            ...     [(track.name, track.seconds) for track in corpus]
+            [('first.wav', 2.0), ('second.wav', 2.0)]
         """
         rate = positive_int("sample_rate", sample_rate)
         if high_pass_hz is not None:
@@ -122,18 +133,27 @@ class Corpus:
         """Splits the corpus into parts that behave as a corpus, the same parts every time.
 
         Args:
-            validation: share of the music to hold out, in (0, 1).
-            test: share to hold out beside it, in [0, 1).
+            validation: Share of the music to hold out, in (0, 1).
+            test: Share to hold out beside it, in [0, 1).
             by: "track" holds out whole tracks (equal files stay together), "time" the end of each track, "auto" whole
                 tracks if every part gets at least two of them, else the ends.
-            gap_seconds: with "time", unused music before each held-out end, so that neighbors do not leak. It
+            gap_seconds: With "time", unused music before each held-out end, so that neighbors do not leak. It
                 shrinks (to half of the part that it is taken from) rather than empty a part.
 
         Returns:
             (train, validation), or (train, validation, test) if `test` is above 0.
 
         Raises:
-            ValueError: if shares are out of range, or a part would be empty.
+            ValueError: If shares are out of range, or a part would be empty.
+
+        Example:
+            >>> import gruvlike as gl, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     gl.audio.write(f"{folder}/tune.wav", gl.tune.compose(10, 8000), 8000)
+            ...     corpus = gl.Corpus.build(folder, f"{folder}/music.h5", sample_rate=8000)
+            ...     train, validation = corpus.split(validation=0.2, gap_seconds=0.5)
+            ...     train.seconds, validation.seconds
+            (7.5, 2.0)
         """
         number("validation", validation, low=0, high=1, open_low=True)
         number("test", test, low=0, high=1)
@@ -163,14 +183,22 @@ class Corpus:
         """Takes a random excerpt: every position at which it fits into a track is equally likely.
 
         Args:
-            seconds: length of the excerpt.
-            random_seed: an integer; the same one gives the same excerpt.
+            seconds: Length of the excerpt.
+            random_seed: An integer; the same one gives the same excerpt.
 
         Returns:
-            float32 samples of shape (round(seconds * sample_rate),).
+            Float32 samples of shape (round(seconds * sample_rate),).
 
         Raises:
-            ValueError: if no track is long enough.
+            ValueError: If no track is long enough.
+
+        Example:
+            >>> import gruvlike as gl, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     gl.audio.write(f"{folder}/tune.wav", gl.tune.compose(4, 8000), 8000)
+            ...     corpus = gl.Corpus.build(folder, f"{folder}/music.h5", sample_rate=8000)
+            ...     corpus.excerpt(seconds=1.5, random_seed=0).shape
+            (12000,)
         """
         size = max(1, round(number("seconds", seconds, low=0, open_low=True) * self.sample_rate))
         random = np.random.default_rng(positive_int("random_seed", random_seed, minimum=0))
@@ -187,7 +215,7 @@ class Corpus:
 
     def windows(
         self,
-        encoder: Any,
+        encoder: FramesOfSound,
         steps: int = 40,
         batch_size: int = 32,
         hop: int | None = None,
@@ -198,26 +226,36 @@ class Corpus:
         stateful: bool = False,
         **kwargs: Any,
     ) -> "Windows":
-        """Cuts the music into batches of windows for `fit`: `steps` frames to predict from and to, one apart.
+        """Cuts the music into batches of windows for `fit`: each holds `steps` frames to read, and the same one later.
 
         Args:
-            encoder: an `Encoder`; its `span(steps + 1)` is the length of a window.
-            steps: frames that are predicted in each window.
-            batch_size: windows a batch.
-            hop: samples from one window to the next. `None`: `steps` frames, so that each frame is predicted once.
-            offset: where the grid of windows starts, see `Windows`.
-            shuffle: whether windows come in random order.
-            random_seed: decides order and offsets.
+            encoder: An `Encoder`; its `span(steps + 1)` is the length of a window.
+            steps: Frames that are predicted in each window.
+            batch_size: Windows a batch.
+            hop: Samples from one window to the next. `None`: `steps` frames, so that each frame is predicted once.
+            offset: Where the grid of windows starts, see `Windows`.
+            shuffle: Whether windows come in random order.
+            random_seed: Decides order and offsets.
             shard: (i, n): this process is number i of n, and gets every n-th window.
-            stateful: whether each batch continues the one before, so that the state can be carried, see `Windows`.
+            stateful: Whether each batch continues the one before, so that the state can be carried, see `Windows`.
             **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
 
         Returns:
-            A `Windows`: batches `(pcm,)`, int16 of shape (B, span(steps + 1)).
+            A `Windows`: batches `({"pcm": pcm},)`, int16 of shape (B, span(steps + 1)).
 
         Raises:
-            ValueError: if no window fits into any track (stateful: not `batch_size` of them one after the other), or if
+            ValueError: If no window fits into any track (stateful: not `batch_size` of them one after the other), or if
                 an argument is out of range.
+
+        Example:
+            >>> import gruvlike as gl, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     gl.audio.write(f"{folder}/tune.wav", gl.tune.compose(4, 8000), 8000)
+            ...     corpus = gl.Corpus.build(folder, f"{folder}/music.h5", sample_rate=8000)
+            ...     windows = corpus.windows(gl.BlockDFT(block_size=400), steps=9, batch_size=2)
+            ...     (batch,) = windows[0]
+            ...     len(windows), batch["pcm"].shape, batch["pcm"].dtype.name
+            (5, (2, 4000), 'int16')
         """
         from gruvlike.windows import Windows
 
@@ -234,3 +272,9 @@ class Corpus:
             )
         hop = steps * encoder.hop if hop is None else hop
         return Windows(self, span, hop, batch_size, offset, shuffle, random_seed, shard, stateful, **kwargs)
+
+
+if TYPE_CHECKING:  # a type checker compares the class with its contract
+
+    def _is_music(corpus: Corpus) -> Music[Track]:
+        return corpus

@@ -1,7 +1,7 @@
 """Building a corpus: files are prepared in parallel into parts beside the target, then joined in one move.
 
-A part is the PCM of one track under the hash of its source. Parts are what an interrupted build leaves behind, and what
-the next one finds. Nothing large travels between workers and the parent, so any executor will do and memory stays
+A part is the PCM of one track under the hash of its source. An interrupted build leaves its parts behind, and the next
+build finds them. Nothing large travels between workers and the parent, so any executor will do and memory stays
 constant.
 """
 
@@ -11,11 +11,11 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypedDict
 
 import numpy as np
 from tqdm import tqdm
@@ -26,9 +26,21 @@ from gruvlike.corpus import _file
 
 logger = logging.getLogger(__name__)
 
-# Silent: nothing above three steps of 16 bits, which is what dither leaves of digital silence.
+# A sound is silent if no sample exceeds three steps of 16 bits: dither on digital silence reaches as far.
 SILENCE = 3 / 32768
 _BLOCK_SIZE = 1 << 18
+
+
+Paths = str | os.PathLike | Iterable[str | os.PathLike]
+
+
+class About(TypedDict):
+    """The attributes of a prepared track that follow from its file; see `Track`."""
+
+    hash: str
+    peak: float
+    rms: float
+    clipped: int
 
 
 class _UnusableError(Exception):
@@ -40,12 +52,12 @@ class _StoppedError(Exception):
 
 
 def build(
-    paths: Any, file: Path, sample_rate: int, high_pass_hz: float | None, executor: Executor | None, strict: bool
+    paths: Paths, file: Path, sample_rate: int, high_pass_hz: float | None, executor: Executor | None, strict: bool
 ) -> list[tuple[str, str]]:
-    """Writes the corpus `file` and returns what was left out: (path, reason)."""
+    """Writes the corpus `file` and returns the files that were left out: (path, reason)."""
     sources = _sources(paths)
     folder = file.with_name(file.name + ".parts")
-    _earlier(file, sample_rate, high_pass_hz)  # refuses before anything is made
+    _earlier(file, sample_rate, high_pass_hz)  # refuses a file of another kind before anything is made
     folder.mkdir(exist_ok=True)
     rule = (
         f"A corpus is built by one process at a time. Received: {str(file)!r}, which is being built now. "
@@ -71,18 +83,14 @@ def _build(
         prepare = functools.partial(
             _prepare, folder=folder, settings=settings, sample_rate=sample_rate, high_pass_hz=high_pass_hz
         )
-        results = _run(prepare, sources, executor)
-        skipped = [
-            (str(source), about["skipped"])
-            for source, about in zip(sources, results, strict=True)
-            if "skipped" in about
-        ]
-        kept = [(source, about) for source, about in zip(sources, results, strict=True) if "skipped" not in about]
+        results = list(zip(sources, _run(prepare, sources, executor), strict=True))
+        skipped = [(str(source), reason) for source, reason in results if isinstance(reason, str)]
+        kept = [(source, about) for source, about in results if not isinstance(about, str)]
         _report(skipped, kept, strict)
         with replacing(file) as temporary:
             tracks = ((_attributes(s, a), _pcm(folder, settings, earlier, a["hash"])) for s, a in kept)
             _file.write(temporary, sample_rate, high_pass_hz, tracks)
-    except BaseException:  # Ctrl-C and a full disk included: say what is kept, hide nothing
+    except BaseException:  # Ctrl-C and a full disk included: the warning names the parts that are kept
         parts = len(list(folder.glob("*.pcm")))
         if parts:
             logger.warning("Stopped. %d prepared tracks are kept in %r: build again to go on.", parts, str(folder))
@@ -94,7 +102,7 @@ def _build(
 
 
 def _earlier(file: Path, sample_rate: int, high_pass_hz: float | None) -> dict[str, _file.Track]:
-    """The tracks by hash that a corpus of the same settings under that name has; refuses what is no corpus."""
+    """Returns the tracks, by hash, of a corpus of the same settings under that name; refuses a file of another kind."""
     if not file.parent.is_dir():
         raise FileNotFoundError(
             f"The folder to write in must exist. Received: {str(file)!r}. Make {str(file.parent)!r} first."
@@ -109,8 +117,8 @@ def _earlier(file: Path, sample_rate: int, high_pass_hz: float | None) -> dict[s
     return {track.hash: track for track in tracks} if agree else {}
 
 
-def _sources(paths: Any) -> list[Path]:
-    """All audio files that `paths` (a path, or an iterable of paths, of files and folders) stands for, each once."""
+def _sources(paths: Paths) -> list[Path]:
+    """Returns the audio files that `paths` (a file, a folder, or several of either) stands for, each once."""
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     sources: dict[Path, None] = {}
     for path in map(Path, paths):
@@ -129,36 +137,35 @@ def _sources(paths: Any) -> list[Path]:
 
 
 def _offer(folder: Path, settings: str, earlier: dict[str, _file.Track]) -> None:
-    """Lists the tracks of the earlier corpus among the parts, and removes what a killed build left unfinished."""
+    """Lists the tracks of the earlier corpus among the parts, and removes the unfinished files of a killed build."""
     for path in folder.glob("*.json"):
         if not path.with_suffix(".pcm").exists():
             path.unlink()
     for path in folder.glob(".*"):
         path.unlink()
     for track in earlier.values():
-        about = {"hash": track.hash, "peak": track.peak, "rms": track.rms, "clipped": track.clipped}
+        about = About(hash=track.hash, peak=track.peak, rms=track.rms, clipped=track.clipped)
         (folder / f"{track.hash}-{settings}.json").write_text(json.dumps(about))
 
 
 def _clear(folder: Path) -> None:
     for pattern in ("*.json", "*.pcm", ".*", "lock"):
         for path in folder.glob(pattern):
-            with suppress(PermissionError):  # the lock, on a system that keeps what is open
+            with suppress(PermissionError):  # some systems do not remove the lock while it is open
                 path.unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
 
 
-def _run(prepare: Any, sources: list[Path], executor: Executor | None) -> list[dict[str, Any]]:
+def _run(prepare: Callable[..., About | str], sources: list[Path], executor: Executor | None) -> list[About | str]:
     """Prepares all sources, the largest first so that no long file is left for the end."""
     stop = threading.Event()
+    pool: AbstractContextManager = nullcontext()
     if executor is None:
-        # Threads: decoding, resampling and filtering release the GIL, and no process has to be started.
+        # Threads will do: decoding, resampling and filtering release the GIL, and no process has to be started.
         pool = executor = ThreadPoolExecutor(_cores())
         prepare = functools.partial(prepare, stop=stop)
-    else:
-        pool = nullcontext()
-    results: list[dict[str, Any]] = [{}] * len(sources)
+    results: list[About | str] = [""] * len(sources)
     with pool:
         order = sorted(range(len(sources)), key=lambda i: -sources[i].stat().st_size)
         futures = {executor.submit(prepare, sources[i]): i for i in order}
@@ -184,8 +191,8 @@ def _prepare(
     sample_rate: int,
     high_pass_hz: float | None,
     stop: threading.Event | None = None,
-) -> dict[str, Any]:
-    """Makes the part of one file (in a worker) and returns what is known about it, or why it is left out."""
+) -> About | str:
+    """Makes the part of one file (in a worker) and returns its attributes, or the reason why it is left out."""
     try:
         with _leaving_out(), open(source, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -194,12 +201,12 @@ def _prepare(
         if known.exists():
             return json.loads(known.read_text())
         with replacing(part) as temporary, open(temporary, "wb") as out:
-            about = {"hash": digest, **_write_pcm(out, _blocks(source, sample_rate, high_pass_hz), stop)}
+            about = _write_pcm(out, digest, _blocks(source, sample_rate, high_pass_hz), stop)
         with replacing(known) as temporary:
             temporary.write_text(json.dumps(about))
         return about
     except _UnusableError as reason:
-        return {"skipped": str(reason)}
+        return str(reason)
 
 
 def _blocks(source: Path, sample_rate: int, high_pass_hz: float | None) -> Iterator[np.ndarray]:
@@ -216,7 +223,7 @@ def _leaving_out() -> Iterator[None]:
         raise _UnusableError(str(error)) from error
 
 
-def _write_pcm(out: BinaryIO, blocks: Iterable[np.ndarray], stop: threading.Event | None) -> dict[str, float]:
+def _write_pcm(out: BinaryIO, digest: str, blocks: Iterable[np.ndarray], stop: threading.Event | None) -> About:
     peak = size = clipped = 0
     energy = 0.0
     for block in blocks:
@@ -230,10 +237,10 @@ def _write_pcm(out: BinaryIO, blocks: Iterable[np.ndarray], stop: threading.Even
         size, clipped = size + pcm.size, clipped + over
     if peak <= SILENCE * 32768:
         raise _UnusableError(f"silent: no sample of {size} is above {SILENCE:.1e} of full scale")
-    return {"peak": peak / 32768, "rms": (energy / size) ** 0.5 / 32768, "clipped": clipped}
+    return About(hash=digest, peak=peak / 32768, rms=(energy / size) ** 0.5 / 32768, clipped=clipped)
 
 
-def _report(skipped: list[tuple[str, str]], kept: list[tuple[Path, dict[str, Any]]], strict: bool) -> None:
+def _report(skipped: list[tuple[str, str]], kept: list[tuple[Path, About]], strict: bool) -> None:
     total = len(skipped) + len(kept)
     listing = "".join(f"\n  {path!r}: {reason}" for path, reason in skipped)
     if not kept:
@@ -250,7 +257,7 @@ def _report(skipped: list[tuple[str, str]], kept: list[tuple[Path, dict[str, Any
         logger.warning("%d samples in %d tracks were beyond full scale and are clipped.", sum(clipped), len(clipped))
 
 
-def _attributes(source: Path, about: dict[str, Any]) -> dict[str, Any]:
+def _attributes(source: Path, about: About) -> dict[str, object]:
     return {"name": source.name, "source": str(source), **about}
 
 

@@ -6,7 +6,7 @@ of contiguous int16 datasets "000000", "000001", ...; each carries `name`, `sour
 
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,14 @@ class Pcm:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_bytes": None}
 
-    def view(self, offset: int, start: int, stop: int) -> np.memmap:
+    def view(self, offset: int, start: int, stop: int) -> np.ndarray:
         """Returns samples [start, stop) of the dataset at byte `offset`, without a copy."""
         return self._mapped()[offset + 2 * start : offset + 2 * stop].view("<i2")
 
     def announce(self, offset: int, start: int, stop: int) -> None:
         """Asks the system to have these samples ready: one large read, where page faults would be many small ones."""
         mapped = self._mapped().base
-        if hasattr(mmap, "MADV_WILLNEED"):
+        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):
             first = (offset + 2 * start) // mmap.PAGESIZE * mmap.PAGESIZE
             mapped.madvise(mmap.MADV_WILLNEED, first, offset + 2 * stop - first)
 
@@ -64,15 +64,19 @@ class Track:
     """One piece of music in a corpus, or a section of it.
 
     Args:
-        name: the file name that it came from, without the folder.
-        source: the path that it came from.
-        sample_rate: samples per second.
-        peak: largest magnitude of the whole piece, 1.0 = full scale.
-        rms: root mean square of the whole piece.
-        clipped: samples of the whole piece that were beyond full scale and are clipped.
+        name: Name of the file that it came from, without the folder.
+        source: Path of that file.
+        sample_rate: Samples per second.
+        peak: Largest magnitude of the whole piece, 1.0 = full scale.
+        rms: Root mean square of the whole piece.
+        clipped: Samples of the whole piece that were beyond full scale and are clipped.
         hash: SHA-256 of the source file: equal content, equal hash.
-        start: first sample of the section within the piece.
-        stop: the sample after the last one.
+        start: First sample of the section within the piece.
+        stop: The sample after the last one.
+
+    Attributes:
+        seconds: Length of the section.
+        pcm: The samples of the section, int16 (S,).
     """
 
     name: str
@@ -95,21 +99,34 @@ class Track:
         return len(self) / self.sample_rate
 
     @property
-    def pcm(self) -> np.memmap:
-        """int16 PCM of shape (S,), read from the mapped file when it is used; nothing is copied."""
+    def pcm(self) -> np.ndarray:
+        """The PCM, int16 of shape (S,): a view of the mapped file. Nothing is copied."""
         return self._map.view(self._offset, self.start, self.stop)
 
-    def _announce(self, start: int, stop: int) -> None:
-        """Says that samples [start, stop) are about to be read. Only speed depends on it."""
+    def announce(self, start: int, stop: int) -> None:
+        """Says that samples [start, stop) are about to be read. Only speed depends on it.
+
+        Args:
+            start: First sample, within the track.
+            stop: The sample after the last one.
+        """
         self._map.announce(self._offset, self.start + start, self.start + stop)
 
     def samples(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """float32 samples [start, stop) in [-1, 1], of shape (stop - start,)."""
+        """Returns samples [start, stop) of the section.
+
+        Args:
+            start: First sample.
+            stop: The sample after the last one; `None`: the end.
+
+        Returns:
+            Float32 samples in [-1, 1], of shape (stop - start,).
+        """
         return self.pcm[start:stop].astype(np.float32) / np.float32(32768)
 
 
 def write(
-    path: Path, sample_rate: int, high_pass_hz: float | None, tracks: Iterable[tuple[dict[str, Any], np.ndarray]]
+    path: Path, sample_rate: int, high_pass_hz: float | None, tracks: Iterable[tuple[Mapping[str, object], np.ndarray]]
 ) -> None:
     """Writes a corpus file from (attributes, int16 PCM) pairs; the PCM is copied piece by piece."""
     with h5py.File(path, "w") as h5:
@@ -123,7 +140,7 @@ def write(
                 dataset[start : start + _COPIED_SAMPLES] = pcm[start : start + _COPIED_SAMPLES]
 
 
-def allocate(group: h5py.Group, index: int, size: int, attributes: dict[str, Any]) -> h5py.Dataset:
+def allocate(group: h5py.Group, index: int, size: int, attributes: Mapping[str, object]) -> h5py.Dataset:
     """Adds a track of `size` samples that has its place in the file (an offset) before anything is written to it."""
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_layout(h5py.h5d.CONTIGUOUS)
@@ -134,8 +151,8 @@ def allocate(group: h5py.Group, index: int, size: int, attributes: dict[str, Any
     return dataset
 
 
-def _storable(value: Any) -> Any:
-    """File names that are no UTF-8 cannot be HDF5 text: they are stored as the bytes that they are."""
+def _storable(value: object) -> object:
+    """Returns a value as HDF5 can store it: a file name that is not UTF-8 becomes bytes."""
     if isinstance(value, str):
         try:
             value.encode()
@@ -145,7 +162,7 @@ def _storable(value: Any) -> Any:
 
 
 def read(path: str | os.PathLike) -> tuple[int, float | None, tuple[Track, ...]]:
-    """Returns sample rate, high-pass and tracks of a corpus file, or raises and says what was found instead."""
+    """Returns sample rate, high-pass and tracks of a corpus file, or raises and names the content found instead."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"The corpus file must exist. Received: {str(path)!r}. Make it with `Corpus.build`.")
@@ -158,7 +175,7 @@ def read(path: str | os.PathLike) -> tuple[int, float | None, tuple[Track, ...]]
             pcm = Pcm(path.absolute())
             tracks = tuple(_track(path, h5["tracks"][name], rate, pcm) for name in sorted(h5["tracks"]))
             return rate, float(h5.attrs["high_pass_hz"]) or None, tracks
-    except (OSError, KeyError, RuntimeError) as error:  # what h5py raises on damaged files
+    except (OSError, KeyError, RuntimeError) as error:  # h5py raises any of these on damaged files
         if isinstance(error, PermissionError):
             raise
         raise ValueError(

@@ -2,12 +2,14 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
 
 from gruvlike import _checks
+from gruvlike._contracts import AnyMusic
+from gruvlike._music import Sound, sample_rate_of, tracks
 
 _SILENCE = 1e-8  # share of the energy of the loudest second; float32 transforms are not exact below it
 _GROUP = 1 << 18  # correlations that are computed at a time: they fit in the cache of a core
@@ -48,7 +50,7 @@ class CopyScore(NamedTuple):
         return max(self.matches, key=lambda match: round(match.score, 6))
 
 
-def copy_score(song: np.ndarray, corpus: Any, sample_rate: int | None = None, high_pass: bool = True) -> CopyScore:
+def copy_score(song: np.ndarray, corpus: AnyMusic, sample_rate: int | None = None, high_pass: bool = True) -> CopyScore:
     """Highest normalized cross-correlation of each second of the song with the training music.
 
     It answers: is the song a verbatim copy, of which track, from which second? Gain and polarity do not matter. The
@@ -97,18 +99,18 @@ def copy_score(song: np.ndarray, corpus: Any, sample_rate: int | None = None, hi
     energies = np.square(seconds).sum(axis=1, keepdims=True)
     audible = energies > _SILENCE * energies.max()
     seconds = np.where(audible, seconds / np.sqrt(np.where(audible, energies, 1)), 0)
-    tracks = named_tracks(corpus)
+    sounds = list(tracks(corpus))
     found = [
         match
         for first in range(0, len(starts), _SEARCHED)
-        for match in _search(seconds[first : first + _SEARCHED], tracks, rate, width)
+        for match in _search(seconds[first : first + _SEARCHED], sounds, rate, width)
     ]
     matches = tuple(CopyMatch(start / rate, *match) for start, match in zip(starts, found, strict=True))
     return CopyScore(max(match.score for match in matches), matches)
 
 
-def _sample_rate(corpus: Any, sample_rate: int | None) -> int:
-    own = getattr(corpus, "sample_rate", None)
+def _sample_rate(corpus: AnyMusic, sample_rate: int | None) -> int:
+    own = sample_rate_of(corpus)
     if own is None and sample_rate is None:
         raise ValueError("`sample_rate` must be given where the music does not know it. Received: sample_rate=None.")
     if own is not None and sample_rate is not None and own != sample_rate:
@@ -117,29 +119,6 @@ def _sample_rate(corpus: Any, sample_rate: int | None) -> int:
             f"{own}. Resample the song (`gruvlike.audio.read(path, sample_rate)` does)."
         )
     return _checks.positive_int("sample_rate", own if sample_rate is None else sample_rate, minimum=16)
-
-
-def named_tracks(corpus: Any) -> list[tuple[str, np.ndarray]]:
-    """Returns the (name, samples) of a corpus, of samples, or of a sequence of tracks; nothing is copied."""
-    if isinstance(corpus, np.ndarray) and corpus.ndim == 1:
-        corpus = [corpus]
-    tracks = []
-    for index, track in enumerate(corpus):
-        if hasattr(track, "pcm"):
-            name, samples = track.name, track.pcm
-        elif isinstance(track, tuple):
-            name, samples = track
-        else:
-            name, samples = str(index), np.asarray(track)
-        if samples.ndim != 1 or not samples.size or (samples.dtype != np.int16 and samples.dtype.kind != "f"):
-            raise ValueError(
-                f"A track must be mono samples of shape (S,), float or int16. Received: {name!r}, "
-                f"shape={samples.shape}, dtype={samples.dtype}."
-            )
-        tracks.append((name, samples))
-    if not tracks:
-        raise ValueError("The music must hold at least one track. Received: none.")
-    return tracks
 
 
 def _high_passed(samples: np.ndarray, width: int) -> np.ndarray:
@@ -152,16 +131,14 @@ def _high_passed(samples: np.ndarray, width: int) -> np.ndarray:
     return samples[width:-width] - (sums[whole:] - sums[:-whole]) / whole
 
 
-def _search(
-    seconds: np.ndarray, tracks: list[tuple[str, np.ndarray]], rate: int, width: int
-) -> list[tuple[float, str | None, float]]:
+def _search(seconds: np.ndarray, sounds: list[Sound], rate: int, width: int) -> list[tuple[float, str | None, float]]:
     """Returns the best (score, track, seconds) for each row of `seconds`, unit vectors (n, rate - 2 * width)."""
     size = scipy.fft.next_fast_len(4 * rate, real=True)
     spectra = np.conj(scipy.fft.rfft(seconds.astype(np.float32), size, axis=1, workers=-1))
     step = size - seconds.shape[1] + 1
     best: list[tuple[float, str | None, float]] = [(0.0, None, 0.0)] * len(seconds)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, samples in tracks:
+        for name, samples in sounds:
 
             def correlate(start: int, samples: np.ndarray = samples) -> tuple[np.ndarray, np.ndarray]:
                 piece = _piece(samples, start, size + 2 * width, rate)

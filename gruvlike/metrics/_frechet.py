@@ -1,19 +1,20 @@
 """The Fréchet distance between two collections of music, in any space of features."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import scipy.linalg
 
 from gruvlike import _checks
+from gruvlike._contracts import AnyMusic
+from gruvlike._music import tracks
 from gruvlike.metrics._spectra import log_mel
 
 _FLOOR_DB = -80.0
 _SHRINKAGE = 1e-6
 
 
-def frechet_distance(embed: Callable[[np.ndarray], np.ndarray], real: Any, generated: Any) -> float:
+def frechet_distance(embed: Callable[[np.ndarray], np.ndarray], real: AnyMusic, generated: AnyMusic) -> float:
     """Fréchet distance between two sets of feature vectors, each modeled as a normal distribution.
 
     The distance is `|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))` for means m and covariances C. With the features of a
@@ -90,9 +91,10 @@ def log_mel_statistics(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.concatenate([levels.mean(axis=1), levels.std(axis=1)], axis=1)
 
 
-def _normal(embed: Callable[[np.ndarray], np.ndarray], sounds: Any, side: str) -> tuple[np.ndarray, np.ndarray]:
+def _normal(embed: Callable[[np.ndarray], np.ndarray], sounds: AnyMusic, side: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the mean of the vectors of `sounds`, and the square root of their covariance."""
-    vectors = np.concatenate([np.asarray(embed(sound), np.float64) for sound in _sounds(sounds)] or [np.empty((0, 1))])
+    samples = (_checks.mono(side, sound.samples) for sound in tracks(sounds))
+    vectors = np.concatenate([np.asarray(embed(one), np.float64) for one in samples])
     if vectors.ndim != 2 or len(vectors) < 2 or not np.isfinite(vectors).all():
         raise ValueError(
             f"`embed` must return finite vectors (n, d), two or more for each side. Received for `{side}`: "
@@ -103,9 +105,3 @@ def _normal(embed: Callable[[np.ndarray], np.ndarray], sounds: Any, side: str) -
     covariance = covariance + _SHRINKAGE * np.trace(covariance) / width * np.eye(width)
     values, axes = scipy.linalg.eigh(covariance)
     return vectors.mean(axis=0), (axes * np.sqrt(np.maximum(values, 0))) @ axes.T
-
-
-def _sounds(sounds: Any) -> Iterable[np.ndarray]:
-    if isinstance(sounds, np.ndarray) and sounds.ndim == 1:
-        return [sounds]
-    return (sound.samples() if hasattr(sound, "pcm") else np.asarray(sound) for sound in sounds)

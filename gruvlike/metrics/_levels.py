@@ -69,3 +69,8 @@ def energy_drift_db(song: np.ndarray, reference: np.ndarray, part: float = 0.25)
 
 def _level_db(samples: np.ndarray) -> float:
     return float(energy_curve(samples, len(samples))[0])
+
+
+def rms(samples: np.ndarray) -> float:
+    """Root mean square of samples; 0 for silence."""
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))

@@ -3,12 +3,13 @@
 import functools
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike.metrics._copies import CopyMatch, copy_score, named_tracks
+from gruvlike._contracts import AnyMusic
+from gruvlike._music import Sound, sample_rate_of, tracks
+from gruvlike.metrics._copies import CopyMatch, copy_score
 from gruvlike.metrics._frechet import frechet_distance, log_mel_statistics
 from gruvlike.metrics._levels import energy_curve, energy_drift_db
 from gruvlike.metrics._repetition import repetition
@@ -60,7 +61,12 @@ class Report(dict[str, float]):
         return "\n".join(lines)
 
 
-def report(song: Any, reference: Any, hop: int, sample_rate: int | None = None) -> Report:
+def report(
+    song: np.ndarray | str | os.PathLike,
+    reference: AnyMusic | str | os.PathLike,
+    hop: int,
+    sample_rate: int | None = None,
+) -> Report:
     """Computes all measures of a song, compared with reference music.
 
     Copies are searched for in the whole reference. The other measures use up to two minutes of it, in pieces as long as
@@ -91,22 +97,19 @@ def report(song: Any, reference: Any, hop: int, sample_rate: int | None = None) 
         (1.0, 1.0)
     """
     hop = _checks.positive_int("hop", hop, minimum=16)
-    reference = _opened(reference)
-    rate = _sample_rate(song, reference, sample_rate)
-    song = _checks.mono("song", _read(song, rate) if _is_path(song) else song)
-    tracks = _tracks(reference, rate)
-    pieces = _pieces(tracks, len(song), rate, hop)
-    for name, samples in (("song", [song]), ("reference", pieces)):
-        found, least = sum(map(len, samples)), max(_LEAST_SECONDS * rate, _LEAST_BLOCKS * hop)
+    samples, sounds, rate = _opened(song, reference, sample_rate)
+    pieces = _pieces(sounds, len(samples), rate, hop)
+    for name, parts in (("song", [samples]), ("reference", pieces)):
+        found, least = sum(map(len, parts)), max(_LEAST_SECONDS * rate, _LEAST_BLOCKS * hop)
         if found < least:
             raise ValueError(
                 f"A report takes {_LEAST_SECONDS} s and {_LEAST_BLOCKS} blocks (hop={hop}) of the {name}: {least} "
                 f"samples. Received: {found}. Use more sound, or single measures."
             )
-    copies = copy_score(song, tracks, rate)
-    figures = _alone([song], hop, rate)
+    copies = copy_score(samples, sounds, rate)
+    figures = _alone([samples], hop, rate)
     figures |= {f"{name}_reference": value for name, value in _alone(pieces, hop, rate).items()}
-    figures |= _likeness(song, pieces, rate)
+    figures |= _likeness(samples, pieces, rate)
     figures["copy_score"] = copies.score
     figures["tick_excess_db"] = figures["tick_level_db"] - figures["tick_level_db_reference"]
     return Report({name: float(value) for name, value in figures.items()}, copies.closest)
@@ -120,7 +123,7 @@ def _alone(pieces: list[np.ndarray], hop: int, rate: int) -> dict[str, float]:
         "tick_level_db": tick_level_db(sound, hop),
         "level_db": energy_curve(sound, len(sound))[0],
         "spectral_flatness": spectral_flatness(sound),
-        "repetition": np.mean(loops) if loops else 0.0,
+        "repetition": float(np.mean(loops)) if loops else 0.0,
     }
 
 
@@ -138,23 +141,24 @@ def _likeness(song: np.ndarray, pieces: list[np.ndarray], rate: int) -> dict[str
     }
 
 
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str | os.PathLike)
+def _opened(
+    song: np.ndarray | str | os.PathLike, reference: AnyMusic | str | os.PathLike, sample_rate: int | None
+) -> tuple[np.ndarray, list[Sound], int]:
+    """Returns the samples of the song, the tracks of the reference, and the sample rate of both."""
+    music = reference
+    if isinstance(reference, str | os.PathLike) and Path(reference).suffix in _CORPUS_SUFFIXES:
+        from gruvlike.corpus import Corpus  # imported here because the measures themselves read no files
 
-
-def _opened(reference: Any) -> Any:
-    """Returns the corpus of a corpus file; any other reference is returned as it is."""
-    if _is_path(reference) and Path(reference).suffix in _CORPUS_SUFFIXES:
-        from gruvlike.corpus import Corpus
-
-        return Corpus(reference)
-    return reference
-
-
-def _sample_rate(song: Any, reference: Any, sample_rate: int | None) -> int:
-    own = getattr(reference, "sample_rate", None)
-    if own is None and sample_rate is None and _is_path(song):
+        music = Corpus(reference)
+    own = None if isinstance(music, str | os.PathLike) else sample_rate_of(music)
+    if own is None and sample_rate is None and isinstance(song, str | os.PathLike):
         own = _file_rate(song)
+    rate = _sample_rate(own, sample_rate)
+    samples = _checks.mono("song", _read(song, rate) if isinstance(song, str | os.PathLike) else song)
+    return samples, _read_all(music, rate) if isinstance(music, str | os.PathLike) else list(tracks(music)), rate
+
+
+def _sample_rate(own: int | None, sample_rate: int | None) -> int:
     if own is None and sample_rate is None:
         raise ValueError("`sample_rate` must be given for a song of samples. Received: sample_rate=None.")
     rate = _checks.positive_int("sample_rate", own if sample_rate is None else sample_rate, minimum=500)
@@ -163,7 +167,7 @@ def _sample_rate(song: Any, reference: Any, sample_rate: int | None) -> int:
     return rate
 
 
-def _file_rate(path: Any) -> int:
+def _file_rate(path: str | os.PathLike) -> int:
     import soundfile
 
     with open(path, "rb") as file:  # raises FileNotFoundError for a missing file
@@ -176,33 +180,29 @@ def _file_rate(path: Any) -> int:
             ) from error
 
 
-def _read(path: Any, rate: int) -> np.ndarray:
+def _read(path: str | os.PathLike, rate: int) -> np.ndarray:
     from gruvlike import audio
 
     return audio.read(path, rate)
 
 
-def _tracks(reference: Any, rate: int) -> list[tuple[str, np.ndarray]]:
-    """Returns the reference as (name, samples). Files are held as 16-bit PCM, 2 bytes a sample."""
-    if not _is_path(reference):
-        return named_tracks(reference)
-    path, paths = Path(reference), [Path(reference)]
-    if path.is_dir():
-        from gruvlike import audio
+def _read_all(path: str | os.PathLike, rate: int) -> list[Sound]:
+    """Returns the sounds of a file or a folder. They are held as 16-bit PCM, 2 bytes a sample."""
+    from gruvlike import audio
 
-        paths = audio.find(path)
-        if not paths:
-            raise FileNotFoundError(f"The reference must be a folder with audio in it. Received: {str(path)!r}.")
-    pcm = (np.clip(np.rint(_read(each, rate) * 32768), -32768, 32767).astype(np.int16) for each in paths)
-    return [(each.name, samples) for each, samples in zip(paths, pcm, strict=True)]
+    path = Path(path)
+    paths = audio.find(path) if path.is_dir() else [path]
+    if not paths:
+        raise FileNotFoundError(f"The reference must be a folder with audio in it. Received: {str(path)!r}.")
+    return [Sound(each.name, audio._to_pcm(_read(each, rate))[0]) for each in paths]
 
 
-def _pieces(tracks: list[tuple[str, np.ndarray]], size: int, rate: int, hop: int) -> list[np.ndarray]:
+def _pieces(sounds: list[Sound], size: int, rate: int, hop: int) -> list[np.ndarray]:
     """Cuts up to two minutes into pieces as long as the song, so that the figures of both can be compared."""
     size = min(max(size, _LEAST_SECONDS * rate), _REFERENCE_SECONDS * rate)
     count = _REFERENCE_SECONDS * rate // size
-    sounds = [samples for _, samples in tracks]
-    long = [samples for samples in sounds if len(samples) >= size] or sounds
+    all_samples = [samples for _, samples in sounds]
+    long = [samples for samples in all_samples if len(samples) >= size] or all_samples
     chosen = long[:: -(-len(long) // count)]
     pieces = []
     for samples in chosen:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from gruvlike import _music
+
 _DIRECTIONS = 256  # of the linear predictor, at most
 _FRAMES_A_DIRECTION = 10  # at least, so that it cannot learn them by heart
 _FITTED_FRAMES = 20_000
@@ -50,7 +52,7 @@ class LinearPredictor:
         self.matrix = inverse.astype("float32") @ across
 
     def _frames(self, model: Any, windows: Any) -> Iterator[np.ndarray]:
-        for frames in frames_of(model, windows, limit=_FITTED_FRAMES):
+        for frames in _music.frames(windows, model.encoder, model.normalizer, limit=_FITTED_FRAMES):
             yield frames - self.center
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -58,26 +60,11 @@ class LinearPredictor:
         return self.center + ((frames - self.center) @ self.basis) @ self.matrix
 
 
-def frames_of(model: Any, windows: Any, limit: int | None = None) -> Iterator[np.ndarray]:
-    """Yields the normalized frames (B, T, F) of each batch, or of some, evenly chosen: about `limit` frames."""
-    if isinstance(windows, np.ndarray):
-        windows = [(windows[start : start + 32],) for start in range(0, len(windows), 32)]
-    index, step = 0.0, 1.0
-    while index < len(windows):
-        batch = windows[int(index)][0]
-        pcm = batch["pcm"] if isinstance(batch, dict) else batch
-        frames = ops.convert_to_numpy(model.normalizer(model.encoder.encode(pcm, padded=False)))
-        yield frames
-        if limit:
-            step = max(1.0, len(windows) * frames.shape[0] * frames.shape[1] / limit)
-        index += step
-
-
 def baselines(model: Any, windows: Any, training: Any) -> dict[str, float]:
     """Returns the relative losses of predictors; see `AudioModel.baselines`."""
     linear = LinearPredictor(model, windows if training is None else training)
     errors = np.zeros(3)
-    for frames in frames_of(model, windows):
+    for frames in _music.frames(windows, model.encoder, model.normalizer):
         last, target = frames[:, :-1], frames[:, 1:]
         errors += [np.square(target - guess).sum(dtype="float64") for guess in (linear.center, last, linear(last))]
     return {"mean": 1.0, "repeat": float(errors[1] / errors[0]), "linear": float(errors[2] / errors[0])}

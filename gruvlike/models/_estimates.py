@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from gruvlike._backend import available_bytes
+from gruvlike._contracts import as_batch
 from gruvlike._step._stateless import is_functional, layers_of
 
 logger = logging.getLogger(__name__)
@@ -260,7 +261,7 @@ def _step_seconds(model: Any, windows: Any) -> float:
     for part in ("stack", "normalizer"):
         getattr(copy, part).set_weights(getattr(model, part).get_weights())
     copy.compile("adam")
-    batches = [windows[index % len(windows)][0] for index in range(3)]
+    batches = [as_batch(windows[index % len(windows)][0])["pcm"] for index in range(3)]
     # As long as the first, or it would be compiled anew.
     first, *rest = (np.resize(batch, batches[0].shape) for batch in batches)
     copy.train_on_batch(first)

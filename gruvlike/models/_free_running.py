@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from gruvlike import _checks
+from gruvlike import _checks, _music
 from gruvlike._backend import no_gradient
 from gruvlike._step._stateless import StatelessStack, carries
 from gruvlike._step._step import Step
-from gruvlike.models._baselines import frames_of
 
 
 class FreeRun(NamedTuple):
@@ -58,7 +57,7 @@ def free_running_loss(model: Any, windows: Any, horizons: Sequence[int] = (1, 2,
     longest = max(horizons)
     center = ops.convert_to_numpy(model.normalizer.center)
     sums = np.zeros((3, longest))
-    for frames in frames_of(model, windows):
+    for frames in _music.frames(windows, model.encoder, model.normalizer):
         start = frames.shape[1] - longest
         if start < 1:
             raise ValueError(

@@ -1,0 +1,89 @@
+"""Statistics of the frames of music: one pass, constant memory."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from gruvlike._contracts import AnyMusic, FramesOfSound, Music
+from gruvlike._music import rows, tracks
+
+
+class Statistics(NamedTuple):
+    """Of each feature over all training frames, float64 `(F,)`.
+
+    Attributes:
+        frames: Number of frames.
+        mean, variance: Of each feature.
+        low, high: Least and greatest value of each feature.
+    """
+
+    frames: int
+    mean: np.ndarray
+    variance: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def measure(music: AnyMusic, encoder: FramesOfSound) -> Statistics:
+    """Returns the statistics of all frames of music: one pass, constant memory, float64.
+
+    Args:
+        music: As in `Affine.fit`.
+        encoder: The `Encoder` that makes the frames.
+
+    Returns:
+        The `Statistics` of each feature.
+
+    Raises:
+        ValueError: If no track is as long as one frame, or a value is not finite.
+
+    Example:
+        >>> import gruvlike as gl
+        >>> statistics = gl.normalizers.measure(np.array([0.0, 1.0, 0.5, 3.0]), gl.TimeBlocks(2))
+        >>> statistics.frames, statistics.mean.tolist(), statistics.high.tolist()
+        (2, [0.25, 2.0], [0.5, 3.0])
+
+    References:
+        Chan, Golub and LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
+    """
+    from tqdm import tqdm
+
+    total, longest = None, 0
+    count = len(music) if isinstance(music, Music) else None
+    for samples in tqdm(
+        _samples(music), total=count, desc="statistics", unit="track", delay=3, leave=False, disable=None
+    ):
+        longest = max(longest, samples.shape[-1])
+        for frames in encoder.encode_stream([samples], padded=False):
+            part = _part(frames)
+            total = part if total is None else _merge(total, part)
+    if total is None:
+        raise ValueError(
+            f"A corpus must hold at least one whole frame, {encoder.span(1)} samples. "
+            f"Received: a longest track of {longest} samples. Use smaller blocks or longer tracks."
+        )
+    return total._replace(variance=total.variance / total.frames)
+
+
+def _samples(music: AnyMusic) -> Iterable[np.ndarray]:
+    """Returns the samples of each track, (S,), or of a few rows of a batch at once, (B, S)."""
+    if isinstance(music, np.ndarray) and music.ndim == 2:
+        return rows(music)
+    return (samples for _, samples in tracks(music))
+
+
+def _part(frames: np.ndarray) -> Statistics:
+    """Returns the statistics of frames (T, F) or (B, T, F), with the sum of squared deviations as `variance`."""
+    frames = frames.reshape(-1, frames.shape[-1])
+    mean = frames.mean(axis=0, dtype="float64")
+    deviations = ((frames - mean) ** 2).sum(axis=0)
+    return Statistics(len(frames), mean, deviations, frames.min(axis=0), frames.max(axis=0))
+
+
+def _merge(a: Statistics, b: Statistics) -> Statistics:
+    count = a.frames + b.frames
+    shift = b.mean - a.mean
+    deviations = a.variance + b.variance + shift**2 * (a.frames * b.frames / count)
+    low, high = np.minimum(a.low, b.low), np.maximum(a.high, b.high)
+    return Statistics(count, a.mean + shift * (b.frames / count), deviations, low, high)

@@ -193,14 +193,13 @@ def _backward_in_jax(cell: GatedCell, residuals: tuple[Tensor, Tensor, Kept], d_
     import jax
 
     kernel, bias, kept = residuals
-    transposed = jax.numpy.transpose(kernel)
     d_outputs, *d_after = d_results
 
     def step(d_states: States, at_t: tuple[Tensor, Kept]) -> tuple[States, States]:
         d_output, (read, states) = at_t
         _, through_gates = jax.vjp(lambda *given: tuple(cell.step(*given)), read, states)
         d_read, d_states = through_gates((d_states[0] + d_output, *d_states[1:]))
-        return (d_states[0] + d_read[-1] @ transposed, *d_states[1:]), d_read
+        return (d_states[0] + d_read[-1] @ jax.numpy.transpose(kernel), *d_states[1:]), d_read
 
     d_first, d_reads = jax.lax.scan(step, tuple(d_after), (d_outputs, kept), reverse=True)
     d_projected, deltas = d_reads[0], d_reads[-1]  # the same tensor where the cell is summed

@@ -127,4 +127,4 @@ def as_batch(data: Batch | Tensor) -> Batch:
         >>> as_batch(np.zeros((2, 8), "int16"))["pcm"].shape
         (2, 8)
     """
-    return data if isinstance(data, dict) else {"pcm": data}  # type: ignore[return-value,typeddict-item]  # narrowed by isinstance(dict), which a TypedDict does not support
+    return data if isinstance(data, dict) else {"pcm": data}

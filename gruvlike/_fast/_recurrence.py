@@ -123,9 +123,9 @@ def _backward_in_tensorflow(
     def step(t: Tensor, d_states: States, *arrays: "TensorArray") -> tuple:
         read, states = [one[t] for one in kept.reads], [one[t] for one in kept.states]
         d_states = (d_states[0] + d_outputs[t], *d_states[1:])  # the output is read by the next step and by the loss
-        d_read, d_states = _through_gates(cell, read, states, d_states)
-        d_states = (d_states[0] + tf.matmul(d_read[-1], transposed), *d_states[1:])
-        return t - 1, _shaped(d_states, d_after), *(a.write(t, d) for a, d in zip(arrays, d_read, strict=True))
+        d_read, d_before = _through_gates(cell, read, states, d_states)
+        d_before = [d_before[0] + tf.matmul(d_read[-1], transposed), *d_before[1:]]
+        return t - 1, _shaped(d_before, d_after), *(a.write(t, d) for a, d in zip(arrays, d_read, strict=True))
 
     steps = tf.shape(d_outputs)[0]
     start = (steps - 1, d_after, *(_array(read[0], steps) for read in kept.reads))
@@ -198,8 +198,8 @@ def _backward_in_jax(cell: GatedCell, residuals: tuple[Tensor, Tensor, Kept], d_
     def step(d_states: States, at_t: tuple[Tensor, Kept]) -> tuple[States, States]:
         d_output, (read, states) = at_t
         _, through_gates = jax.vjp(lambda *given: tuple(cell.step(*given)), read, states)
-        d_read, d_states = through_gates((d_states[0] + d_output, *d_states[1:]))
-        return (d_states[0] + d_read[-1] @ jax.numpy.transpose(kernel), *d_states[1:]), d_read
+        d_read, d_before = through_gates((d_states[0] + d_output, *d_states[1:]))
+        return (d_before[0] + d_read[-1] @ jax.numpy.transpose(kernel), *d_before[1:]), d_read
 
     d_first, d_reads = jax.lax.scan(step, tuple(d_after), (d_outputs, kept), reverse=True)
     d_projected, deltas = d_reads[0], d_reads[-1]  # the same tensor where the cell is summed

@@ -7,11 +7,14 @@ whole LSTM layer and one for a GRU layer, which Keras uses on a GPU only.
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 
-from gruvlike._contracts import Tensor
 from gruvlike._fast._names import has_names
+
+if TYPE_CHECKING:
+    import torch
 
 
 def has_operation(layer: keras.Layer) -> bool:
@@ -37,8 +40,12 @@ class TorchLoop:
         self.stock = functools.partial(type(layer).inner_loop, layer)
 
     def __call__(
-        self, sequences: Tensor, initial_state: Sequence[Tensor], mask: Tensor | None, training: bool = False
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        self,
+        sequences: "torch.Tensor",
+        initial_state: "Sequence[torch.Tensor]",
+        mask: "torch.Tensor | None",
+        training: bool = False,
+    ) -> "tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]":
         """Takes all steps of sequences (B, T, F); Keras calls this."""
         import torch
 
@@ -64,7 +71,7 @@ class TorchLoop:
         return outputs[:, -1], outputs, [state[0] for state in states]
 
     @contextlib.contextmanager
-    def _fastest_library(self, is_lstm: bool, sequences: Tensor) -> Iterator[None]:
+    def _fastest_library(self, is_lstm: bool, sequences: "torch.Tensor") -> Iterator[None]:
         """Switches oneDNN off, during the block, where an LSTM takes less time without it.
 
         oneDNN always computes the gradient of the layer's input. The frames of a training batch need no gradient: where
@@ -85,7 +92,7 @@ class TorchLoop:
             library.enabled = before
 
 
-def _lstm_weights(cell: keras.Layer) -> list[Tensor]:
+def _lstm_weights(cell: keras.Layer) -> "list[torch.Tensor]":
     weights = [_value(cell.kernel).T, _value(cell.recurrent_kernel).T]
     if cell.use_bias:
         bias = _value(cell.bias)
@@ -93,14 +100,14 @@ def _lstm_weights(cell: keras.Layer) -> list[Tensor]:
     return weights
 
 
-def _gru_weights(cell: keras.Layer) -> list[Tensor]:
+def _gru_weights(cell: keras.Layer) -> "list[torch.Tensor]":
     weights = [_value(cell.kernel).T, _value(cell.recurrent_kernel).T]
     if cell.use_bias:
         weights += list(_value(cell.bias))
     return [_reset_first(weight) for weight in weights]
 
 
-def _reset_first(weight: Tensor) -> Tensor:
+def _reset_first(weight: "torch.Tensor") -> "torch.Tensor":
     """Returns rows (update, reset, candidate), as Keras has them, in torch's order (reset, update, candidate)."""
     import torch
 
@@ -108,5 +115,5 @@ def _reset_first(weight: Tensor) -> Tensor:
     return torch.cat([reset, update, candidate])
 
 
-def _value(variable: keras.Variable) -> Tensor:
+def _value(variable: keras.Variable) -> "torch.Tensor":
     return keras.ops.convert_to_tensor(variable)

@@ -15,8 +15,7 @@ from _networks import BLOG, HALF, LAPPED, PAPER, Network
 from _torch_rival import Torch, version_of
 from run import how_to_get, python_with
 
-from gruvlike._fast._adam import fuse_adam
-from gruvlike._fast._inputs import batch_inputs
+from gruvlike._fast import speed_up
 
 _NOTES = (
     "A step is `train_on_batch`: ours takes PCM from the host, encodes and normalizes it; plain Keras is the same "
@@ -40,11 +39,10 @@ def plain_keras(
             layer.unroll = unroll
             if implementation is not None:
                 layer.cell.implementation = implementation
-    if at_once:
-        batch_inputs(stack)
     stack.compile(keras.optimizers.Adam(global_clipnorm=1.0), loss="mse", jit_compile=jit_compile)
     if at_once:
-        fuse_adam(stack.optimizer)
+        stack.optimizer.build(stack.trainable_variables)
+        speed_up(stack, stack.optimizer)
     frames = network.frames()
     x, y = (keras.ops.convert_to_tensor(part) for part in (frames[:, :-1], frames[:, 1:]))
     return lambda: stack.train_on_batch(x, y)

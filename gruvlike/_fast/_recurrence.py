@@ -1,113 +1,208 @@
-"""A recurrent layer over its projected input, with one product for the gradient of its kernel.
+"""Backpropagation through time, with one product for the gradient of the recurrent kernel.
 
-What the chain rule of a backend makes of a loop multiplies twice a step on the way back, and adds up the gradient of
-the kernel step by step: each time the whole of it is read and written. Here the way back keeps what the steps need of
-it, and multiplies once, in the end. The gates themselves are left to the chain rule.
+In step t a layer multiplies its output h[t-1] of the step before by the recurrent kernel K; its gates turn this
+product, the projected input x[t] and the states s[t-1] into the states s[t], of which the first is the output h[t]:
 
-Shapes: projected (T, B, G), kernel (H, G), bias (G,), states (B, H), the output first. A step is
-`gates(projected, inner, states)`: from its projected input, its inner product and the states before it to the states
-after it. Where `summed`, the two products only ever meet as their sum: it is given as `inner`, `projected` is `None`,
-and one of them less is kept.
+    a[t] = h[t-1] K + bias                 the product: the only large operation of a step
+    s[t] = gates(x[t], a[t], s[t-1])
+
+The loss reads K in every step, so its gradient by K is a sum over the steps. With the deltas d[t], the gradients of the
+loss by a[t], it is
+
+    dK = h[0]' d[1] + h[1]' d[2] + ... + h[T-1]' d[T]                                            (' is the transpose)
+
+A backend that differentiates the loop by the chain rule computes one term a step: in each it reads and writes a matrix
+as large as K. But the sum is one product of two tall matrices, the outputs and the deltas of all steps below each
+other. So the layer is differentiated by hand, in three parts:
+
+1. Forward pass, from the first step to the last. It keeps what the gates read and the states before each step.
+2. Backward pass, from the last step to the first. It carries the gradient of the states. In each step the backend
+   differentiates the gates alone, which gives d[t]; d[t] K' is what flows on to h[t-1]. It keeps d[t].
+3. After the loop, one product gives dK; the gradient by x[t] comes with the gates, and that of the bias is a sum.
+
+Shapes: batch B, steps T, units H, and G the width of all gates together. Projected inputs are (T, B, G), the kernel is
+(H, G), the bias (G,), and each state (B, H). Names that begin with `d_` are gradients of the loss.
+
+References:
+    Werbos, "Backpropagation Through Time: What It Does and How to Do It", 1990.
+    Appleyard, Kocisky and Blunsom, "Optimizing Performance of Recurrent Neural Networks on GPUs", 2016 (one product
+    for all steps).
 """
 
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 
+from gruvlike._contracts import Tensor
+from gruvlike._fast._cells import GatedCell
+
+if TYPE_CHECKING:
+    from tensorflow import TensorArray
+
+States = tuple[Tensor, ...]
+
+
+class Kept(NamedTuple):
+    """Tensors of the forward pass that the backward pass reads; the steps are the first axis of each."""
+
+    reads: tuple[Tensor, ...]
+    """The tensors that the gates read, (T, B, G) each; the last contains the product with the state."""
+    states: tuple[Tensor, ...]
+    """The states before each step, (T, B, H) each, the output first."""
+
 
 def recur(
-    gates: Callable, summed: bool, projected: Any, kernel: Any, bias: Any, states: list[Any]
-) -> tuple[Any, list[Any]]:
-    """Returns the outputs of all steps, (T, B, H), and the states after the last one. `summed`: `bias` is not read."""
-    loop = _by_tensorflow if keras.backend.backend() == "tensorflow" else _by_jax
-    outputs, *after = loop(gates, summed, *map(keras.ops.convert_to_tensor, (projected, kernel, bias, *states)))
+    cell: GatedCell, projected: Tensor, kernel: Tensor, bias: Tensor, states: Sequence[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Takes all steps of a recurrent layer, and knows how to take them backwards.
+
+    Args:
+        cell: The equations of the gates.
+        projected: The products of the inputs with the kernel, (T, B, G).
+        kernel: The recurrent kernel, (H, G).
+        bias: The bias of the product with the state, (G,). A cell that is `summed` does not read it.
+        states: The states before the first step, (B, H) each, the output first.
+
+    Returns:
+        The outputs of all steps, (T, B, H), and the states after the last step.
+    """
+    run = _recur_in_tensorflow if keras.backend.backend() == "tensorflow" else _recur_in_jax
+    outputs, *after = run(cell, *map(keras.ops.convert_to_tensor, (projected, kernel, bias, *states)))
     return outputs, after
 
 
-def _by_tensorflow(gates: Callable, summed: bool, *given: Any) -> tuple[Any, ...]:
+# --- TensorFlow -------------------------------------------------------------------------------------------------------
+
+
+def _recur_in_tensorflow(cell: GatedCell, *given: Tensor) -> tuple[Tensor, ...]:
     import tensorflow as tf
 
-    def arrays(count: int, like: Any, size: Any) -> list[Any]:
-        return [tf.TensorArray(like.dtype, size, element_shape=like.shape) for _ in range(count)]
-
     @tf.custom_gradient
-    def run(projected: Any, kernel: Any, bias: Any, *first: Any) -> tuple[Any, Callable]:
-        size = tf.shape(projected)[0]
+    def run(projected: Tensor, kernel: Tensor, bias: Tensor, *first: Tensor) -> tuple[States, Callable]:
+        after, kept = _forward_in_tensorflow(cell, projected, kernel, bias, first)
+        outputs = tf.concat([kept.states[0][1:], after[0][None]], axis=0)
 
-        def step(t: Any, states: Any, before: Any, inners: Any) -> tuple[Any, ...]:
-            inner = tf.matmul(states[0], kernel) + (projected[t] if summed else bias)
-            after = gates(None if summed else projected[t], inner, states)
-            after = [tf.ensure_shape(new, old.shape) for new, old in zip(after, states, strict=True)]
-            before = [array.write(t, state) for array, state in zip(before, states, strict=True)]
-            return t + 1, tuple(after), tuple(before), inners.write(t, inner)
+        def backward(d_outputs: Tensor, *d_after: Tensor) -> tuple[Tensor, ...]:
+            return _backward_in_tensorflow(cell, kernel, bias, kept, d_outputs, d_after)
 
-        start = (0, first, tuple(arrays(len(first), first[0], size)), *arrays(1, projected[0], size))
-        _, after, before, inners = tf.while_loop(lambda t, *_: t < size, step, start, maximum_iterations=size)
-        before, inners = [array.stack() for array in before], inners.stack()
-        outputs = tf.concat([before[0][1:], after[0][None]], axis=0)
+        return (outputs, *after), backward
 
-        def back(d_outputs: Any, *d_after: Any) -> tuple[Any, ...]:
-            transposed = tf.transpose(kernel)  # once: a product that transposes takes four times as long
-
-            def step(t: Any, d_states: Any, *gradients: Any) -> tuple[Any, ...]:
-                read = [inners[t]] if summed else [projected[t], inners[t]]
-                states = [array[t] for array in before]
-                with tf.GradientTape() as tape:
-                    tape.watch([read, states])
-                    after = gates(None if summed else read[0], read[-1], states)
-                d_states = [d_states[0] + d_outputs[t], *d_states[1:]]
-                d_read, d_states = tape.gradient(after, (read, states), d_states, unconnected_gradients="zero")
-                d_states = (d_states[0] + tf.matmul(d_read[-1], transposed), *d_states[1:])
-                d_states = tuple(tf.ensure_shape(d, old.shape) for d, old in zip(d_states, d_after, strict=True))
-                return t - 1, d_states, *(a.write(t, d) for a, d in zip(gradients, d_read, strict=True))
-
-            start = (size - 1, d_after, *arrays(1 if summed else 2, inners[0], size))
-            _, d_first, *gradients = tf.while_loop(lambda t, *_: t >= 0, step, start, maximum_iterations=size)
-            gradients = [array.stack() for array in gradients]
-            d_kernel = tf.tensordot(before[0], gradients[-1], [[0, 1], [0, 1]])
-            d_bias = tf.zeros_like(bias) if summed else tf.reduce_sum(gradients[-1], [0, 1])
-            return gradients[0], d_kernel, d_bias, *d_first
-
-        return (outputs, *after), back
-
-    # Values: the gradients of variables would have to be asked for by name.
+    # Tensors, because TensorFlow passes variables to the gradient function as a separate argument.
     outputs, *after = run(*map(tf.convert_to_tensor, given))
     return tf.ensure_shape(outputs, (given[0].shape[0], *outputs.shape[1:])), *after
 
 
-def _by_jax(gates: Callable, summed: bool, *given: Any) -> tuple[Any, ...]:
+def _forward_in_tensorflow(
+    cell: GatedCell, projected: Tensor, kernel: Tensor, bias: Tensor, first: States
+) -> tuple[States, Kept]:
+    import tensorflow as tf
+
+    def step(t: Tensor, states: States, befores: tuple, products: "TensorArray") -> tuple:
+        read = cell.reads(projected[t], tf.matmul(states[0], kernel), bias)
+        after = _shaped(cell.step(read, states), states)
+        befores = tuple(array.write(t, state) for array, state in zip(befores, states, strict=True))
+        return t + 1, after, befores, products.write(t, read[-1])
+
+    steps = tf.shape(projected)[0]
+    # The products have the shape of the projected inputs. The latter are not kept again where the gates read them.
+    start = (0, first, tuple(_array(state, steps) for state in first), _array(projected[0], steps))
+    _, after, befores, products = tf.while_loop(lambda t, *_: t < steps, step, start, maximum_iterations=steps)
+    reads = (products.stack(),) if cell.summed else (projected, products.stack())
+    return after, Kept(reads, tuple(array.stack() for array in befores))
+
+
+def _backward_in_tensorflow(
+    cell: GatedCell, kernel: Tensor, bias: Tensor, kept: Kept, d_outputs: Tensor, d_after: States
+) -> tuple[Tensor, ...]:
+    import tensorflow as tf
+
+    transposed = tf.transpose(kernel)  # once: a product that transposes takes four times as long
+
+    def step(t: Tensor, d_states: States, *arrays: "TensorArray") -> tuple:
+        read, states = [one[t] for one in kept.reads], [one[t] for one in kept.states]
+        d_states = (d_states[0] + d_outputs[t], *d_states[1:])  # the output is read by the next step and by the loss
+        d_read, d_before = _through_gates(cell, read, states, d_states)
+        d_before = [d_before[0] + tf.matmul(d_read[-1], transposed), *d_before[1:]]
+        return t - 1, _shaped(d_before, d_after), *(a.write(t, d) for a, d in zip(arrays, d_read, strict=True))
+
+    steps = tf.shape(d_outputs)[0]
+    start = (steps - 1, d_after, *(_array(read[0], steps) for read in kept.reads))
+    _, d_first, *arrays = tf.while_loop(lambda t, *_: t >= 0, step, start, maximum_iterations=steps)
+    d_reads = [array.stack() for array in arrays]
+    d_projected, deltas = d_reads[0], d_reads[-1]  # the same tensor where the cell is summed
+    d_kernel = tf.tensordot(kept.states[0], deltas, [[0, 1], [0, 1]])
+    d_bias = tf.zeros_like(bias) if cell.summed else tf.reduce_sum(deltas, [0, 1])
+    return d_projected, d_kernel, d_bias, *d_first
+
+
+def _through_gates(
+    cell: GatedCell, read: list[Tensor], states: list[Tensor], d_states: States
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Returns the gradients of the tensors that the gates read, and of the states that they start from."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch([read, states])
+        after = cell.step(read, states)
+    return tape.gradient(after, (read, states), d_states, unconnected_gradients="zero")
+
+
+def _array(like: Tensor, steps: Tensor) -> "TensorArray":
+    """Returns an empty array for a tensor like this one in each step."""
+    import tensorflow as tf
+
+    return tf.TensorArray(like.dtype, steps, element_shape=like.shape)
+
+
+def _shaped(found: Sequence[Tensor], like: States) -> States:
+    """Returns `found` with the static shapes of `like`: a loop wants them to stay the same."""
+    import tensorflow as tf
+
+    return tuple(tf.ensure_shape(one, other.shape) for one, other in zip(found, like, strict=True))
+
+
+# --- JAX --------------------------------------------------------------------------------------------------------------
+
+
+def _recur_in_jax(cell: GatedCell, *given: Tensor) -> tuple[Tensor, ...]:
     import jax
-    from jax import numpy as jnp
 
-    def apply(read: Any, states: Any) -> tuple[Any, ...]:
-        return tuple(gates(None if summed else read[0], read[-1], states))
-
-    def forward(projected: Any, kernel: Any, bias: Any, *first: Any) -> tuple[Any, Any]:
-        def step(states: Any, x: Any) -> tuple[Any, Any]:
-            inner = states[0] @ kernel + (x if summed else bias)
-            read = (inner,) if summed else (x, inner)
-            return apply(read, states), (read, states)
-
-        after, (reads, before) = jax.lax.scan(step, first, projected)
-        outputs = jnp.concatenate([before[0][1:], after[0][None]])
-        return (outputs, *after), (kernel, bias, reads, before)
-
-    def back(kept: Any, d_results: Any) -> tuple[Any, ...]:
-        kernel, bias, reads, before = kept
-        d_outputs, *d_after = d_results
-
-        def step(d_states: Any, inputs: Any) -> tuple[Any, Any]:
-            d_output, read, states = inputs
-            _, pull = jax.vjp(apply, read, states)
-            d_read, d_states = pull((d_states[0] + d_output, *d_states[1:]))
-            return (d_states[0] + d_read[-1] @ kernel.T, *d_states[1:]), d_read
-
-        d_first, gradients = jax.lax.scan(step, tuple(d_after), (d_outputs, reads, before), reverse=True)
-        d_kernel = jnp.tensordot(before[0], gradients[-1], [[0, 1], [0, 1]])
-        d_bias = jnp.zeros_like(bias) if summed else gradients[-1].sum((0, 1))
-        return gradients[0], d_kernel, d_bias, *d_first
-
-    run = jax.custom_vjp(lambda *given: forward(*given)[0])
-    run.defvjp(forward, back)
+    run = jax.custom_vjp(lambda *given: _forward_in_jax(cell, *given)[0])
+    run.defvjp(functools.partial(_forward_in_jax, cell), functools.partial(_backward_in_jax, cell))
     return run(*given)
+
+
+def _forward_in_jax(
+    cell: GatedCell, projected: Tensor, kernel: Tensor, bias: Tensor, *first: Tensor
+) -> tuple[States, tuple[Tensor, Tensor, Kept]]:
+    import jax
+
+    def step(states: States, x: Tensor) -> tuple[States, tuple[States, States]]:
+        read = cell.reads(x, states[0] @ kernel, bias)
+        return tuple(cell.step(read, states)), (read, states)
+
+    after, kept = jax.lax.scan(step, first, projected)
+    kept = Kept(*kept)
+    outputs = jax.numpy.concatenate([kept.states[0][1:], after[0][None]])
+    return (outputs, *after), (kernel, bias, kept)
+
+
+def _backward_in_jax(cell: GatedCell, residuals: tuple[Tensor, Tensor, Kept], d_results: States) -> tuple[Tensor, ...]:
+    import jax
+
+    kernel, bias, kept = residuals
+    d_outputs, *d_after = d_results
+
+    def step(d_states: States, at_t: tuple[Tensor, Kept]) -> tuple[States, States]:
+        d_output, (read, states) = at_t
+        _, through_gates = jax.vjp(lambda *given: tuple(cell.step(*given)), read, states)
+        d_read, d_before = through_gates((d_states[0] + d_output, *d_states[1:]))
+        return (d_before[0] + d_read[-1] @ jax.numpy.transpose(kernel), *d_before[1:]), d_read
+
+    d_first, d_reads = jax.lax.scan(step, tuple(d_after), (d_outputs, kept), reverse=True)
+    d_projected, deltas = d_reads[0], d_reads[-1]  # the same tensor where the cell is summed
+    d_kernel = jax.numpy.tensordot(kept.states[0], deltas, [[0, 1], [0, 1]])
+    d_bias = jax.numpy.zeros_like(bias) if cell.summed else deltas.sum((0, 1))
+    return d_projected, d_kernel, d_bias, *d_first

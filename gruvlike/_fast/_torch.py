@@ -1,33 +1,52 @@
-"""LSTM and GRU with torch on a CPU: all steps, and the way back, in one operation of torch's own.
+"""LSTM and GRU with torch on a CPU: all steps of a layer, forward and backward, in one operation of torch.
 
-Keras has torch take the steps one by one from Python, and the chain rule go back the same way. torch has an operation
-for each of the two layers, which Keras uses on a GPU alone.
+Keras with torch calls the steps one by one from Python, and their gradients likewise. torch has one operation for a
+whole LSTM layer and one for a GRU layer, which Keras uses on a GPU only.
 """
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+import functools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 
+from gruvlike._fast._names import has_names
 
-def has_operation(layer: Any) -> bool:
-    """Whether the formula of a stock LSTM or GRU is that of torch's operation."""
+if TYPE_CHECKING:
+    import torch
+
+
+def has_operation(layer: keras.Layer) -> bool:
+    """Whether torch has an operation for the formula of a stock LSTM or GRU layer."""
+    import torch
+
     formula = layer.activation, layer.recurrent_activation
-    return formula == (keras.activations.tanh, keras.activations.sigmoid) and not layer.unroll
+    if formula != (keras.activations.tanh, keras.activations.sigmoid):
+        return False
+    name = "lstm" if isinstance(layer, keras.layers.LSTM) else "gru"
+    return has_names(torch, name, otherwise="recurrent layers train")
 
 
 class TorchLoop:
-    """Takes the place of `inner_loop` of one stock layer; half precision, masks and other devices go the stock way.
+    """The loop of one stock layer; half precision, masks and other devices go the stock way.
 
     Args:
-        layer: One that `has_operation`.
+        layer: A stock layer, built, for which `has_operation` is true.
     """
 
-    def __init__(self, layer: Any):
-        self.layer, self.stock = layer, layer.inner_loop
+    def __init__(self, layer: keras.Layer):
+        self.layer = layer
+        self.stock = functools.partial(type(layer).inner_loop, layer)
 
-    def __call__(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple[Any, Any, Any]:
+    def __call__(
+        self,
+        sequences: "torch.Tensor",
+        initial_state: "Sequence[torch.Tensor]",
+        mask: "torch.Tensor | None",
+        training: bool = False,
+    ) -> "tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]":
+        """Takes all steps of sequences (B, T, F); Keras calls this."""
         import torch
 
         traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
@@ -35,9 +54,9 @@ class TorchLoop:
             return self.stock(sequences, initial_state, mask, training)
         is_lstm = isinstance(self.layer, keras.layers.LSTM)
         run, weights = (torch.lstm, _lstm_weights) if is_lstm else (torch.gru, _gru_weights)
-        # Copies: a layer that carries its own states changes them in place, and the way back needs those before.
+        # Copies: a layer that carries its own states changes them in place, and the backward pass needs the old ones.
         states = [keras.ops.convert_to_tensor(state, "float32").clone()[None] for state in initial_state]
-        with self._library(is_lstm, sequences):
+        with self._fastest_library(is_lstm, sequences):
             outputs, *states = run(
                 sequences.flip(1) if self.layer.go_backwards else sequences,
                 states if is_lstm else states[0],
@@ -45,55 +64,56 @@ class TorchLoop:
                 has_biases=self.layer.use_bias,
                 num_layers=1,
                 dropout=0.0,
-                train=torch.is_grad_enabled(),  # whether there will be a way back
+                train=torch.is_grad_enabled(),  # torch then keeps the tensors of the backward pass
                 bidirectional=False,
                 batch_first=True,
             )
         return outputs[:, -1], outputs, [state[0] for state in states]
 
     @contextlib.contextmanager
-    def _library(self, is_lstm: bool, sequences: Any) -> Iterator[None]:
-        """Has torch compute an LSTM itself where oneDNN, which it calls otherwise, would take longer.
+    def _fastest_library(self, is_lstm: bool, sequences: "torch.Tensor") -> Iterator[None]:
+        """Switches oneDNN off, during the block, where an LSTM takes less time without it.
 
-        oneDNN always computes the gradient of the input, which nobody wants of frames: where they are large, half of
-        the way back is for nothing.
+        oneDNN always computes the gradient of the layer's input. The frames of a training batch need no gradient: where
+        they are large, that is half of the backward pass for nothing.
         """
         import torch
 
-        before = torch.backends.mkldnn.enabled
-        unread = is_lstm and torch.is_grad_enabled() and not sequences.requires_grad
-        if not unread or sequences.shape[-1] < 4 * self.layer.units:
+        library = torch.backends.mkldnn
+        wasted = is_lstm and torch.is_grad_enabled() and not sequences.requires_grad and hasattr(library, "enabled")
+        if not wasted or sequences.shape[-1] < 4 * self.layer.units:
             yield
             return
-        torch.backends.mkldnn.enabled = False
+        before = library.enabled
+        library.enabled = False
         try:
             yield
         finally:
-            torch.backends.mkldnn.enabled = before
+            library.enabled = before
 
 
-def _lstm_weights(cell: Any) -> list[Any]:
+def _lstm_weights(cell: keras.Layer) -> "list[torch.Tensor]":
     weights = [_value(cell.kernel).T, _value(cell.recurrent_kernel).T]
-    if cell.use_bias:  # Keras has one, torch adds a second
+    if cell.use_bias:
         bias = _value(cell.bias)
-        weights += [bias, bias.new_zeros(bias.shape)]
+        weights += [bias, bias.new_zeros(bias.shape)]  # torch adds a second bias, Keras has one
     return weights
 
 
-def _gru_weights(cell: Any) -> list[Any]:
+def _gru_weights(cell: keras.Layer) -> "list[torch.Tensor]":
     weights = [_value(cell.kernel).T, _value(cell.recurrent_kernel).T]
     if cell.use_bias:
         weights += list(_value(cell.bias))
     return [_reset_first(weight) for weight in weights]
 
 
-def _reset_first(weight: Any) -> Any:
-    """Returns rows (update, reset, candidate) in the order of torch, which has the reset gate first."""
+def _reset_first(weight: "torch.Tensor") -> "torch.Tensor":
+    """Returns rows (update, reset, candidate), as Keras has them, in torch's order (reset, update, candidate)."""
     import torch
 
     update, reset, candidate = weight.chunk(3)
     return torch.cat([reset, update, candidate])
 
 
-def _value(variable: Any) -> Any:
+def _value(variable: keras.Variable) -> "torch.Tensor":
     return keras.ops.convert_to_tensor(variable)

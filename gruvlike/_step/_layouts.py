@@ -189,7 +189,9 @@ def _product_of_one(rows: Tensor, matrix: keras.Variable, transposed: bool) -> T
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.raw_ops.BatchMatMulV3(x=rows, y=matrix.value, Tout=tf.float32)
+        if hasattr(tf.raw_ops, "BatchMatMulV3"):  # a product of half precision that sums in float32
+            return tf.raw_ops.BatchMatMulV3(x=rows, y=matrix.value, Tout=tf.float32)
+        return tf.matmul(tf.cast(rows, tf.float32), tf.cast(matrix.value, tf.float32))
     if backend == "jax":
         import jax
 

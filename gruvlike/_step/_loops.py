@@ -256,13 +256,15 @@ class _TorchLoop(Loop):
             return torch.stack(outputs), Carried(frame, states)
 
     def _record(self, *example: object) -> Recorded:
-        from torch.fx.experimental.proxy_tensor import make_fx
-
         def graph(
             weights: Weights, frame: Tensor, states: list[Tensor], noise: Tensor, temperature: Tensor
         ) -> tuple[Any, ...]:
             return tuple(self.step(frame, states, noise, temperature, self.step.stack.with_weights(weights)))
 
+        try:
+            from torch.fx.experimental.proxy_tensor import make_fx
+        except ImportError:  # torch promises no name in `experimental`; the layers themselves take ten times as long
+            return graph
         # A function of its own: `make_fx` would count `self` among the arguments of a method.
         recorded = make_fx(graph)(*example)
         return _compiled_by_torch(recorded, *example) if self._torch_compile else recorded

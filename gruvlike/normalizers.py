@@ -400,3 +400,30 @@ def _merge(a: Statistics, b: Statistics) -> Statistics:
     deviations = a.variance + b.variance + shift**2 * (a.count * b.count / count)
     low, high = np.minimum(a.low, b.low), np.maximum(a.high, b.high)
     return Statistics(count, a.mean + shift * (b.count / count), deviations, low, high)
+
+
+_NAMES: dict[str, type[Normalizer]] = {
+    "standardizer": Standardizer,
+    "global_scale": GlobalScale,
+    "min_max": MinMax,
+    "identity": Identity,
+}
+
+
+def get(normalizer: str | Normalizer, **options: Any) -> Normalizer:
+    """Returns the normalizer of a name, for configuration files; a normalizer is returned as it is.
+
+    Args:
+        normalizer: "standardizer", "global_scale", "min_max" or "identity"; or a `Normalizer`.
+        **options: arguments of that normalizer's class.
+
+    Raises:
+        ValueError: the name is unknown, or options come with a normalizer that is already made.
+        TypeError: the normalizer does not know an option.
+
+    Example:
+        >>> from gruvlike import normalizers
+        >>> normalizers.get("standardizer").fitted
+        False
+    """
+    return _checks.by_name("normalizer", normalizer, Normalizer, _NAMES, options)

@@ -5,6 +5,7 @@ Shapes: samples `(S,)` or `(B, S)`, frames `(T, F)` or `(B, T, F)`, all float32.
 
 from typing import Any
 
+from gruvlike._checks import by_name
 from gruvlike.encoders._base import Encoder
 from gruvlike.encoders._blocks import BlockDFT, TimeBlocks
 from gruvlike.encoders._fourier import STFT, HalfDFT
@@ -39,10 +40,4 @@ def get(encoder: str | Encoder, **options: Any) -> Encoder:
         >>> encoders.get("block_dft", block_size=4000).features
         8000
     """
-    if isinstance(encoder, Encoder):
-        if options:
-            raise ValueError(f"An encoder that is already made takes no options. Received: {options}.")
-        return encoder
-    if encoder not in _NAMES:
-        raise ValueError(f"`encoder` must be an Encoder or one of {', '.join(_NAMES)}. Received: encoder={encoder!r}.")
-    return _NAMES[encoder](**options)
+    return by_name("encoder", encoder, Encoder, _NAMES, options)

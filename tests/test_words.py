@@ -18,9 +18,7 @@ NOT_YET = {
     "_backend",
     "_fast",
     "callbacks",
-    "cli",
     "corpus",
-    "demo",
     "normalizers",
     "windows",
 }

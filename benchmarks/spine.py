@@ -43,19 +43,15 @@ def build(music: str, folder: Path) -> tuple[gl.Corpus, list[tuple[str, str]]]:
 
 def train(corpus: gl.Corpus, folder: Path, minutes: float) -> tuple[gl.AudioModel, gl.Corpus, list[tuple[str, str]]]:
     """Trains for `minutes`; returns the model, the validation music, and rows of losses."""
-    import keras
-
     from gruvlike.callbacks import TimeLimit
 
-    keras.utils.set_random_seed(0)
-    training, validation = corpus.split(validation=0.1)
-    encoder = gl.BlockDFT(block_size=4000)
-    normalizer = gl.Standardizer().fit(training, encoder)
-    stack = gl.recurrent_stack(encoder.features, cell="lstm", units=(300, 300, 300), random_seed=0)
-    model = gl.AudioModel(encoder, normalizer, stack, sample_rate=corpus.sample_rate)
-    model.compile("adam", loss="mse")
-    windows = training.windows(encoder, steps=40, batch_size=32)
-    held_out = validation.windows(encoder, steps=40, batch_size=32, shuffle=False, offset=0)
+    recipe = gl.recipes.Recipe(
+        encoder={"name": "block_dft", "block_size": 4000},
+        network={"units": (300, 300, 300)},
+        optimizer={"name": "adam"},
+        windows={"steps": 40, "batch_size": 32},
+    )
+    model, windows, held_out, _, validation, _ = recipe.build(corpus)
     start = time.perf_counter()
     history = model.fit(
         windows, validation_data=held_out, epochs=10_000, verbose=2, callbacks=[TimeLimit(minutes)]

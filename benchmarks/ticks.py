@@ -13,47 +13,42 @@ import time
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from _page import DOCS, machine, table, write_block
 
 import gruvlike as gl
 from gruvlike._files import replacing
 from gruvlike.callbacks import TimeLimit
+from gruvlike.recipes import Recipe
 
 SAMPLE_RATE = 16_000
 HOP = 512  # 32 ms, the same for all encoders, so that all have as many frames a second
 STEPS, BATCH_SIZE, UNITS = 80, 32, (400, 400)
 SEEDS = 4
 ENCODERS = {
-    "TimeBlocks": lambda: gl.TimeBlocks(HOP),
-    "BlockDFT": lambda: gl.BlockDFT(HOP),
-    "HalfDFT": lambda: gl.HalfDFT(HOP),
-    "STFT": lambda: gl.STFT(2 * HOP, HOP),
-    "MDCT": lambda: gl.MDCT(HOP),
+    "TimeBlocks": {"name": "time_blocks", "block_size": HOP},
+    "BlockDFT": {"name": "block_dft", "block_size": HOP},
+    "HalfDFT": {"name": "half_dft", "block_size": HOP},
+    "STFT": {"name": "stft", "frame_size": 2 * HOP, "hop": HOP},
+    "MDCT": {"name": "mdct", "block_size": HOP},
     # Griffin-Lim needs more overlap than the others to find a phase.
-    "LogSpectrum": lambda: gl.LogSpectrum(4 * HOP, HOP),
+    "LogSpectrum": {"name": "log_spectrum", "frame_size": 4 * HOP, "hop": HOP},
 }
+RECIPE = Recipe(
+    network={"units": UNITS}, optimizer={"name": "adam"}, windows={"steps": STEPS, "batch_size": BATCH_SIZE}
+)
 log = logging.getLogger("ticks")
 
 
 def train(name: str, corpus: gl.Corpus, folder: Path, minutes: float) -> dict[str, Any]:
     """Trains one model, saves it, and returns the figures that need no song."""
-    keras.utils.set_random_seed(0)
-    training, validation = corpus.split(validation=0.1)
-    encoder = ENCODERS[name]()
-    normalizer = gl.Standardizer().fit(training, encoder)
-    stack = gl.recurrent_stack(encoder.features, units=UNITS, random_seed=0)
-    model = gl.AudioModel(encoder, normalizer, stack, corpus.sample_rate, corpus.high_pass_hz)
-    model.compile("adam")
-    windows = training.windows(encoder, steps=STEPS, batch_size=BATCH_SIZE)
-    held_out = validation.windows(encoder, steps=STEPS, batch_size=BATCH_SIZE, shuffle=False, offset=0)
+    model, windows, held_out, *_ = RECIPE.change(encoder=ENCODERS[name]).build(corpus)
     model.fit(windows, epochs=10_000, verbose=0, callbacks=[TimeLimit(minutes)])
     model.save(folder / f"{name}.keras")
     return {
         "encoder": name,
-        "features a second": round(encoder.features * SAMPLE_RATE / encoder.hop),
-        "parameters": stack.count_params(),
+        "features a second": round(model.encoder.features * SAMPLE_RATE / model.encoder.hop),
+        "parameters": model.stack.count_params(),
         "updates": int(model.optimizer.iterations.value),
         "validation loss": model.evaluate(held_out, verbose=0, return_dict=True)["relative_loss"],
         "repeating the last frame": model.baselines(held_out)["repeat"],

@@ -38,16 +38,24 @@ from _page import DOCS, machine, table, write_block
 
 import gruvlike as gl
 from gruvlike import _files
+from gruvlike.recipes import Assembly, Recipe
 
 PAGE = "training.md"
 RATE = 16_000
 EPOCH = r"^epoch +\d"  # a line of progress
 HORIZONS = (1, 2, 5, 10, 40)
+RECIPE = Recipe(
+    encoder={"name": "time_blocks", "block_size": RATE // 8},
+    normalizer={"name": "global_scale"},
+    network={"units": (300, 300, 300)},
+    optimizer={"name": "adam"},
+    windows={"steps": 40, "batch_size": 32},
+)
 OPTIONS = {
-    "none": ({}, {}),
-    "input noise 0.1": ({"input_noise": 0.1}, {}),
-    "scheduled sampling 0.25": ({}, {"scheduled_sampling": 0.25, "sampling_updates": 500}),
-    "rollout of 5 frames": ({}, {"rollout_steps": 5}),
+    "none": {},
+    "input noise 0.1": {"network": {"input_noise": 0.1}},
+    "scheduled sampling 0.25": {"feedback": {"share": 0.25, "updates": 500}},
+    "rollout of 5 frames": {"feedback": {"rollout_steps": 5}},
 }
 
 
@@ -165,9 +173,7 @@ def overhead(options: argparse.Namespace) -> None:
     folder.mkdir(parents=True)
     gl.audio.write(folder / "tune.wav", gl.tune.compose(options.seconds, RATE), RATE)
     corpus = gl.Corpus.build(folder / "tune.wav", folder / "music.h5", sample_rate=RATE)
-    train, validation = corpus.split(validation=0.1)
-    model = _model(train)
-    windows = train.windows(model.encoder, steps=40, hop=options.hop)
+    model, windows, _, _, validation, _ = RECIPE.change(windows={"hop": options.hop}).build(corpus)
     held_out = validation.windows(model.encoder, steps=40, shuffle=False, offset=0)
     model.fit(windows, validation_data=held_out, steps_per_epoch=2, verbose=0)  # compiles
     spent: dict[str, list[float]] = {}
@@ -246,15 +252,15 @@ def curve(options: argparse.Namespace) -> None:
     folder = Path(options.out) / "curve"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{options.minutes:g}-minutes.json"
-    train, validation = _corpus(options.music, folder).split(validation=0.1)
+    corpus = _corpus(options.music, folder)
+    train, validation = corpus.split(validation=0.1)
     if not file.exists():
         with _anew(file) as run:
-            model = _model(train)
-            history, held_out = _fit(model, train, validation, run, options.minutes)
+            parts = RECIPE.build(corpus)
             found = {
                 "cores": len(os.sched_getaffinity(0)),
-                "history": history,
-                "baselines": model.baselines(held_out, train.windows(model.encoder, steps=40)),
+                "history": _fit(parts, run, options.minutes),
+                "baselines": parts.model.baselines(parts.validation_windows, train.windows(parts.model.encoder)),
                 "free": {h: (f"{one.loss:.3f}", f"{one.energy:.2f}")
                          for h, one in _free_running(gl.load(run / "best.keras"), validation).items()},
             }  # fmt: skip
@@ -295,18 +301,18 @@ def options_table(options: argparse.Namespace) -> None:
              for seed in range(options.seeds) for name in OPTIONS}  # fmt: skip
     wanted = [key for key, file in files.items() if key[0] in options.only and not file.exists()]
     if wanted:
-        train, validation = _corpus(options.music, folder.parent).split(validation=0.1)
+        corpus = _corpus(options.music, folder.parent)
     for name, seed in wanted:
         if files[name, seed].exists():
             continue  # another process has done it meanwhile
         with _anew(files[name, seed]) as run:
-            model = _model(train, *OPTIONS[name], seed)
-            history, _ = _fit(model, train, validation, run, options.minutes, seed)
+            parts = RECIPE.change(**OPTIONS[name], random_seed=seed).build(corpus)
+            history = _fit(parts, run, options.minutes)
             row = {
                 "cores": len(os.sched_getaffinity(0)),
                 "validation": min(history["val_relative_loss"]),
                 "epochs": len(history["loss"]),
-                "free": {h: one.loss for h, one in _free_running(model, validation).items()},
+                "free": {h: one.loss for h, one in _free_running(parts.model, parts.validation).items()},
             }
             _write(files[name, seed], row)
     missing = [f"{name} (random seed {seed})" for (name, seed), file in files.items() if not file.exists()]
@@ -376,27 +382,10 @@ def _corpus(music: str, folder: Path) -> gl.Corpus:
     return gl.Corpus(file)
 
 
-def _model(
-    train: gl.Corpus, of_stack: dict | None = None, of_model: dict | None = None, seed: int = 0
-) -> gl.AudioModel:
-    encoder = gl.TimeBlocks(block_size=RATE // 8)
-    normalizer = gl.GlobalScale().fit(train, encoder)
-    of_stack = {"units": (300, 300, 300), "random_seed": seed, **(of_stack or {})}
-    stack = gl.recurrent_stack(encoder.features, **of_stack)
-    of_model = {"random_seed": seed, **(of_model or {})}
-    model = gl.AudioModel(encoder, normalizer, stack, train.sample_rate, train.high_pass_hz, **of_model)
-    model.compile("adam")
-    return model
-
-
-def _fit(
-    model: gl.AudioModel, train: gl.Corpus, validation: gl.Corpus, run: Path, minutes: float, seed: int = 0
-) -> tuple[dict, gl.Windows]:
-    windows = train.windows(model.encoder, steps=40, random_seed=seed)
-    held_out = validation.windows(model.encoder, steps=40, shuffle=False, offset=0)
+def _fit(parts: Assembly, run: Path, minutes: float) -> dict[str, list[float]]:
     callbacks = [*gl.callbacks.run_callbacks(run), gl.callbacks.TimeLimit(minutes)]
-    history = model.fit(windows, validation_data=held_out, epochs=10**6, verbose=2, callbacks=callbacks)
-    return history.history, held_out
+    windows, held_out = parts.windows, parts.validation_windows
+    return parts.model.fit(windows, validation_data=held_out, epochs=10**6, verbose=2, callbacks=callbacks).history
 
 
 def _free_running(model: gl.AudioModel, validation: gl.Corpus) -> dict:

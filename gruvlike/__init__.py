@@ -20,6 +20,7 @@ module          purpose
 `metrics`       judge sound
 `plots`         look at sound and learning
 `gruv2015`      the published pipeline, to the digit
+`recipes`       the settings of a training as data
 `tune`          a short piece that the package composes itself
 ==============  ============================================================
 
@@ -48,6 +49,7 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
     "metrics": (),
     "plots": (),
     "gruv2015": (),
+    "recipes": (),
     "tune": (),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}

@@ -3,7 +3,7 @@
 import difflib
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,7 +31,8 @@ def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf
 def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
     """Returns `value`, or raises if it is not one of `options`."""
     if value not in options:
-        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, options))}. Received: {name}={value!r}.")
+        known = ", ".join(map(repr, options))
+        raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}.{_nearest(value, options)}")
     return value
 
 
@@ -63,8 +64,15 @@ def by_name(
             raise ValueError(f"A part that is already made takes no options. Received: {family}={value!r}, {options}.")
         return value
     if not isinstance(value, str) or value not in names:
-        near = difflib.get_close_matches(str(value), names, n=1)
         kind = f"{'an' if base.__name__[0] in 'AEIOU' else 'a'} {base.__name__}"
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"`{family}` must be {kind} or one of {', '.join(names)}. Received: {family}={value!r}.{hint}")
+        raise ValueError(
+            f"`{family}` must be {kind} or one of {', '.join(names)}. "
+            f"Received: {family}={value!r}.{_nearest(value, names)}"
+        )
     return names[value](**options)
+
+
+def _nearest(value: Any, names: Iterable[str]) -> str:
+    """Returns a question for the end of a message, or "" if no name is close."""
+    near = difflib.get_close_matches(str(value), names, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

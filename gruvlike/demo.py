@@ -4,16 +4,24 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import gruvlike as gl
-from gruvlike.cli import widths
+from gruvlike import _checks
 from gruvlike.cli._console import clock, run, say
+from gruvlike.cli._options import reader
+from gruvlike.cli._parser import Parser
+from gruvlike.recipes import Assembly, Recipe
+from gruvlike.recipes._sources import SOURCES
+
+if TYPE_CHECKING:
+    from gruvlike.corpus import Corpus
 
 _SAMPLE_RATE = 16_000
-_STEPS, _BATCH_SIZE = 40, 32
+_History = dict[str, list[float]]
+_Losses = dict[str, float]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,19 +43,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    recipe = _recipe(options)
+    if options.seconds is not None:
+        _checks.number("seconds", options.seconds, 0, open_low=True)
     if options.music and not Path(options.music).exists():
         raise FileNotFoundError(f"There is no music {options.music!r}.")
     folder = _new_folder(options.out)
     corpus = _corpus(options.music, folder)
-    # At least some seconds of short music must be held out, or there is nothing to judge by.
-    train, validation = corpus.split(validation=min(max(0.1, 12 / corpus.seconds), 0.3))
-    model, history, baselines = _train(options, folder, train, validation)
-    seed, song = _generate(options, folder, model, validation)
-    _draw(folder, model.sample_rate, seed, song, history, baselines)
+    assembly = _fitting(recipe, corpus).build(corpus)
+    history, baselines = _train(recipe, folder, assembly)
+    seed, song = _generate(options, folder, assembly)
+    _draw(folder, corpus.sample_rate, seed, song, history, baselines)
     _report(folder, seed, song, history, baselines)
 
 
-def _corpus(music: str | None, folder: Path) -> Any:
+def _recipe(options: argparse.Namespace) -> Recipe:
+    # A minute of music is too little to learn how each number of a frame varies; one scale for all does better there.
+    return Recipe(
+        encoder={"name": "block_dft", "block_size": options.block_size},
+        normalizer={"name": "standardizer" if options.music else "global_scale"},
+        network={"units": options.units},
+        optimizer={"name": "adam"},
+        windows={"steps": 40, "batch_size": 32},
+        epochs=None,
+        minutes=options.minutes,
+    )
+
+
+def _fitting(recipe: Recipe, corpus: "Corpus") -> Recipe:
+    """Returns the recipe with a split and windows that fit short music."""
+    from gruvlike.windows import choose_grid
+
+    # At least some seconds of short music must be held out, or there is nothing to judge by.
+    share = min(max(0.1, 12 / corpus.seconds), 0.3)
+    encoder = gl.BlockDFT(recipe.encoder["block_size"])
+    grid = choose_grid(corpus.split(validation=share), encoder, steps=recipe.windows["steps"])
+    return recipe.change(split={"validation": share}, windows={"steps": grid.steps, "hop": grid.hop})
+
+
+def _corpus(music: str | Path | None, folder: Path) -> "Corpus":
     if music is None:
         say("Composing a tune of one minute ...")
         music = folder / "tune.wav"
@@ -60,36 +94,24 @@ def _corpus(music: str | None, folder: Path) -> Any:
     return corpus
 
 
-def _train(options: argparse.Namespace, folder: Path, train: Any, validation: Any) -> tuple[Any, dict, dict]:
-    import keras
-
+def _train(recipe: Recipe, folder: Path, assembly: Assembly) -> tuple[_History, _Losses]:
     from gruvlike.cli import _session
-    from gruvlike.windows import choose_grid
 
-    keras.utils.set_random_seed(0)
-    encoder = gl.BlockDFT(block_size=options.block_size)
-    grid = choose_grid((train, validation), encoder, steps=_STEPS)
-    # A minute of music is too little to learn how each number of a frame varies; one scale for all does better there.
-    normalizer = (gl.Standardizer() if options.music else gl.GlobalScale()).fit(train, encoder)
-    stack = gl.recurrent_stack(encoder.features, units=options.units, random_seed=0)
-    model = gl.AudioModel(encoder, normalizer, stack, train.sample_rate, train.high_pass_hz)
-    model.compile("adam")
-
-    sizes = {"steps": grid.steps, "hop": grid.hop, "batch_size": _BATCH_SIZE}
-    windows = train.windows(encoder, **sizes)
-    held_out = validation.windows(encoder, **sizes, shuffle=False, offset=0)
-    rate = train.sample_rate
+    model, windows, held_out = assembly[:3]
+    encoder, rate = model.encoder, model.sample_rate
+    steps = (windows.span - encoder.lap) // encoder.hop - 1
     say(
-        f"Windows of {grid.steps} blocks of {options.block_size} samples ({grid.steps * encoder.hop / rate:.1f} s), "
-        f"one every {grid.hop / rate:.1f} s: {len(windows)} batches an epoch. {stack.count_params():,} parameters."
+        f"Windows of {steps} blocks of {encoder.hop} samples ({steps * encoder.hop / rate:.1f} s), one every "
+        f"{windows.hop / rate:.1f} s: {len(windows)} batches an epoch. {model.stack.count_params():,} parameters."
     )
     baselines = {"predicting the mean": 1.0, "repeating the last frame": model.baselines(held_out)["repeat"]}
     say("Validation loss to beat: " + ", ".join(f"{name} {loss:.3f}" for name, loss in baselines.items()) + ".")
-    history = _session.train(model, windows, held_out, folder / "run.keras", minutes=options.minutes)
-    return model, history, baselines
+    history = _session.train(model, windows, held_out, folder / "run.keras", minutes=recipe.minutes)
+    return history, baselines
 
 
-def _generate(options: argparse.Namespace, folder: Path, model: Any, validation: Any) -> tuple[np.ndarray, np.ndarray]:
+def _generate(options: argparse.Namespace, folder: Path, assembly: Assembly) -> tuple[np.ndarray, np.ndarray]:
+    model, validation = assembly.model, assembly.validation or assembly.train
     longest = max(track.seconds for track in validation)
     seed = validation.excerpt(seconds=min(10, longest), random_seed=0)
     # The file that was saved makes the song: nothing else is needed to go on.
@@ -103,12 +125,16 @@ def _generate(options: argparse.Namespace, folder: Path, model: Any, validation:
     return seed, song
 
 
-def _draw(folder: Path, rate: int, seed: np.ndarray, song: np.ndarray, history: dict, baselines: dict) -> None:
-    gl.plots.learning_curves(history, baselines).figure.savefig(folder / "learning_curve.png")
+def _draw(folder: Path, rate: int, seed: np.ndarray, song: np.ndarray, history: _History, baselines: _Losses) -> None:
+    from matplotlib.figure import Figure
+
+    curves = Figure(figsize=(8, 4.5), layout="constrained", dpi=120)
+    gl.plots.learning_curves(history, baselines, curves.subplots())
+    curves.savefig(folder / "learning_curve.png")
     gl.plots.seed_and_song(seed, song, rate).savefig(folder / "seed_and_song.png")
 
 
-def _report(folder: Path, seed: np.ndarray, song: np.ndarray, history: dict, baselines: dict) -> None:
+def _report(folder: Path, seed: np.ndarray, song: np.ndarray, history: _History, baselines: _Losses) -> None:
     from gruvlike.metrics._levels import rms
 
     losses = {
@@ -128,7 +154,7 @@ def _report(folder: Path, seed: np.ndarray, song: np.ndarray, history: dict, bas
 
 
 def _new_folder(name: str) -> Path:
-    """Makes the folder, or name-2, name-3, ...: what an earlier run left is never touched."""
+    """Makes the folder, or name-2, name-3, ...: the files of an earlier run are never touched."""
     folder, number = Path(name), 1
     while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         number += 1
@@ -140,7 +166,7 @@ def _new_folder(name: str) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m gruvlike.demo",
         description="From music to a song in some minutes. Nothing that exists is overwritten.",
         epilog="Example: python -m gruvlike.demo --music music/ --minutes 10 --units 300,300,300 --block-size 4000",
@@ -149,7 +175,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--music", help="folder of music or one file; without it, a tune is composed")
     add("--minutes", type=float, default=2.0, help="time to train")
-    add("--units", type=widths, default=(256,), metavar="W,W", help="widths of the recurrent layers")
+    add(
+        "--units",
+        type=reader(SOURCES["network"].options()["units"]),
+        default=(256,),
+        metavar="W,W",
+        help="widths of the recurrent layers",
+    )
     add("--block-size", type=int, default=1000, metavar="N", help="samples in a block, at 16 kHz")
     add("--seconds", type=float, help="length of the song (30 with --music, else 10)")
     add("--out", default="demo", help="folder to make")

@@ -7,7 +7,7 @@ than those of one.
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import keras
 import numpy as np
@@ -92,7 +92,7 @@ class Windows(keras.utils.PyDataset):
         span: int,
         hop: int | None = None,
         batch_size: int = 32,
-        offset: int | str = "random",
+        offset: int | Literal["random"] = "random",
         shuffle: bool = True,
         random_seed: int = 0,
         shard: tuple[int, int] = (0, 1),
@@ -451,8 +451,8 @@ def _scrambled(numbers: np.ndarray) -> np.ndarray:
     return numbers ^ (numbers >> np.uint64(31))
 
 
-def _checked_offset(offset: int | str, hop: int) -> int | str:
-    if isinstance(offset, str) and offset == "random":
+def _checked_offset(offset: int | Literal["random"], hop: int) -> int | Literal["random"]:
+    if offset == "random":
         return offset
     if isinstance(offset, str) or positive_int("offset", offset, minimum=0) >= hop:
         raise ValueError(f'`offset` must be "random" or an integer in [0, hop={hop}). Received: offset={offset!r}.')

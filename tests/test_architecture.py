@@ -37,6 +37,7 @@ ARROWS = {
     "plots": set(),
     "tune": set(),
     "callbacks": {"__version__", "_step", "audio", "corpus", "generation", "metrics", "models", "plots"},
+    "recipes": {"corpus", "encoders", "heads", "models", "normalizers", "windows"},
     "gruv2015": {"audio", "encoders", "normalizers", "models", "generation"},
 }
 LEAVES = {"_checks", "_contracts", "_files"}  # everybody may import them
@@ -257,14 +258,19 @@ def test_works_without_keras(module):
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_help_takes_less_than_a_second():
-    code = """
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["train", "none.h5", "run", "--minutes", "-1"]])
+def test_help_and_mistakes_take_less_than_a_second(words):
+    code = f"""
 import sys; from gruvlike import cli
-try: cli.main(["--help"])
+try: cli.main({words})
 except SystemExit: pass
-assert not {"keras", "tensorflow", "librosa"} & set(sys.modules)
+assert not {{"keras", "tensorflow", "librosa"}} & set(sys.modules)
 """
     assert fastest(code) < 1
+
+
+def test_nobody_but_the_top_imports_recipes():
+    assert {home for home, targets in arrows().items() if "recipes" in targets} <= TOP
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import gruvlike as gl
@@ -123,21 +122,16 @@ def test_the_cost_of_callbacks_is_told_for_an_epoch_of_a_minute(script):
     assert "counted in the same epochs is 700 ms" in text
 
 
-def test_the_random_seed_is_that_of_all_parts(script, tmp_path):
-    gl.audio.write(tmp_path / "a.wav", gl.tune.compose(2), script.RATE)
-    corpus = gl.Corpus.build(tmp_path / "a.wav", tmp_path / "music.h5", sample_rate=script.RATE)
-    first, again, other = (script._model(corpus, {"units": (4,)}, {"scheduled_sampling": 0.25}, s) for s in (1, 1, 2))
-    assert (first.random_seed, other.random_seed) == (1, 2)
-    pairs = [list(zip(first.get_weights(), one.get_weights(), strict=True)) for one in (again, other)]
-    assert all(np.array_equal(a, b) for a, b in pairs[0])
-    assert not all(np.array_equal(a, b) for a, b in pairs[1])
+def test_each_option_changes_the_recipe(script):
+    recipes = [script.RECIPE.change(**changes) for changes in script.OPTIONS.values()]
+    assert recipes[0] == script.RECIPE
+    assert all(recipe != script.RECIPE for recipe in recipes[1:])
 
 
 @pytest.mark.slow
 def test_overhead_is_measured(script, monkeypatch, tmp_path):
     options = argparse.Namespace(out=tmp_path, seconds=150.0, hop=20_000, epochs=2)
-    model = script._model
-    monkeypatch.setattr(script, "_model", lambda train: model(train, {"units": (4,)}))
+    monkeypatch.setattr(script, "RECIPE", script.RECIPE.change(network={"units": (4,)}))
     script.overhead(options)
     page = (tmp_path / "training.md").read_text()
     assert "`RunFolder`" in page

@@ -18,8 +18,6 @@ NOT_YET = {
     "_backend",
     "_fast",
     "callbacks",
-    "cli",
-    "demo",
 }
 
 SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Warns", "Example", "References")

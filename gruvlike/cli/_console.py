@@ -1,4 +1,4 @@
-"""What the command line and the demo share: their own output, and errors as one line with an exit code."""
+"""The output of the command line and the demo, and their errors: one line with an exit code."""
 
 import logging
 import os
@@ -25,8 +25,8 @@ def run(command: Callable[[], None], interrupted: str) -> int:
     """Runs `command` and returns the exit code: 0, 2 for an error of the user's, 130 after Ctrl-C.
 
     Args:
-        command: What to run. The message of a KeyboardInterrupt that it raises itself is shown.
-        interrupted: What to say after Ctrl-C where that has no message.
+        command: The function to run. If it raises a KeyboardInterrupt with a message, that message is shown.
+        interrupted: The words after Ctrl-C, where the exception has no message.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
@@ -36,22 +36,22 @@ def run(command: Callable[[], None], interrupted: str) -> int:
             warnings.showwarning = _show_warning
             command()
     except KeyboardInterrupt as stop:
-        _complain(f"interrupted. {str(stop) or interrupted}")
+        complain(f"interrupted. {str(stop) or interrupted}")
         return 130
     except MemoryError as error:
-        _complain(f"error: not enough memory. {error}")
+        complain(f"error: not enough memory. {error}")
         return 2
-    # What the library raises for bad input; ImportError where an extra is not installed.
+    # These are the errors of bad input; an ImportError says that an extra is not installed.
     except (ValueError, TypeError, OSError, ImportError) as error:
-        _complain(f"error: {error}")
+        complain(f"error: {error}")
         return 2
     return 0
 
 
-def _complain(text: str) -> None:
-    """One line, whatever `text` holds."""
+def complain(text: str) -> None:
+    """Writes one line to the errors, whatever `text` holds."""
     sys.stderr.write(f"gruvlike: {' '.join(text.split())}\n")
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:
-    _complain(f"warning: {message}")
+    complain(f"warning: {message}")

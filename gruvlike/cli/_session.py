@@ -1,8 +1,8 @@
-"""What `gruvlike train` and the demo share: windows that fit the music, and training under a clock and a name."""
+"""The training of `gruvlike train` and of the demo: under a clock, with a line an epoch."""
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -10,24 +10,29 @@ from gruvlike.callbacks import TimeLimit
 from gruvlike.callbacks._summary import free_running
 from gruvlike.cli._console import say
 
+if TYPE_CHECKING:
+    from gruvlike.models import AudioModel
+    from gruvlike.windows import Windows
+
 _EPOCHS = 1_000_000  # more than any clock allows
+_History = dict[str, list[float]]
 
 
 def train(
-    model: Any,
-    windows: Any,
-    validation: Any | None,
+    model: "AudioModel",
+    windows: "Windows",
+    validation: "Windows | None",
     file: Path,
     epochs: int | None = None,
     minutes: float | None = None,
-) -> dict[str, list[float]]:
+) -> _History:
     """Trains `model` and keeps the newest state in `file`: after an epoch, at the end, and at Ctrl-C.
 
     Returns:
         The history: name -> one value an epoch.
 
     Raises:
-        KeyboardInterrupt: With a message that says what was saved.
+        KeyboardInterrupt: With a message that names the saved file.
     """
     try:
         return fit(model, windows, validation, [_Newest(file)], epochs, minutes)
@@ -37,8 +42,13 @@ def train(
 
 
 def fit(
-    model: Any, windows: Any, validation: Any | None, callbacks: list, epochs: int | None, minutes: float | None
-) -> dict[str, list[float]]:
+    model: "AudioModel",
+    windows: "Windows",
+    validation: "Windows | None",
+    callbacks: list[keras.callbacks.Callback],
+    epochs: int | None,
+    minutes: float | None,
+) -> _History:
     """Trains `model` for so many epochs or minutes, with a line an epoch, and returns the history."""
     callbacks = [*callbacks, Progress(minutes)]
     if minutes is not None:
@@ -55,12 +65,12 @@ class _Newest(keras.callbacks.Callback):
         self.file = file
         self._next = 0.0
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if time.monotonic() >= self._next:
             self.model.save(self.file)
             self._next = time.monotonic() + 10
 
-    def on_train_end(self, logs: dict | None = None) -> None:
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.model.save(self.file)
 
 
@@ -76,7 +86,8 @@ class Progress(keras.callbacks.Callback):
         self._start = self._next = time.monotonic()
         self._unsaid = self._free_running = ""
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = logs or {}
         names = {"training": "relative_loss", "validation": "val_relative_loss"}
         losses = "  ".join(f"{word} loss {logs[name]:.3f}" for word, name in names.items() if name in logs)
         if measured := free_running(logs):
@@ -86,7 +97,7 @@ class Progress(keras.callbacks.Callback):
         if time.monotonic() >= self._next:
             self._say()
 
-    def on_train_end(self, logs: dict | None = None) -> None:
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._unsaid:
             self._say()
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -128,7 +128,11 @@ class Corpus:
         return sum(map(len, self._tracks)) / self.sample_rate
 
     def split(
-        self, validation: float, test: float = 0, by: str = "auto", gap_seconds: float = 1.0
+        self,
+        validation: float,
+        test: float = 0,
+        by: Literal["auto", "track", "time"] = "auto",
+        gap_seconds: float = 1.0,
     ) -> tuple["Corpus", ...]:
         """Splits the corpus into parts that behave as a corpus, the same parts every time.
 
@@ -219,7 +223,7 @@ class Corpus:
         steps: int = 40,
         batch_size: int = 32,
         hop: int | None = None,
-        offset: int | str = "random",
+        offset: int | Literal["random"] = "random",
         shuffle: bool = True,
         random_seed: int = 0,
         shard: tuple[int, int] = (0, 1),

@@ -1,7 +1,7 @@
 """The modified discrete cosine transform: lapped, and yet N numbers for N samples."""
 
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -40,7 +40,7 @@ class MDCT(Encoder):
         Aliasing Cancellation, ICASSP 1987.
     """
 
-    def __init__(self, block_size: int, window: str = "sine", **kwargs: Any):
+    def __init__(self, block_size: int, window: Literal["sine", "kbd", "vorbis"] = "sine", **kwargs: Any):
         self.block_size = _checks.positive_int("block_size", block_size)
         if block_size % 2:
             raise ValueError(f"`block_size` must be even for the MDCT. Received: block_size={block_size}.")

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from gruvlike.models._estimates import check_weights, stack_parameters
 
 def recurrent_stack(
     features: int,
-    cell: str = "lstm",
+    cell: Literal["lstm", "gru"] = "lstm",
     units: int | tuple[int, ...] = (1024,),
     projection: int | None = None,
     input_dropout: float = 0.0,

@@ -1,27 +1,46 @@
 """`gruvlike doctor`: can this machine, this installation and this music learn at all? The first thing to run."""
 
+import argparse
 import importlib.util
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import gruvlike as gl
 from gruvlike import _checks
-from gruvlike._backend import describe_gpus
 from gruvlike.cli._console import say
+from gruvlike.cli._parser import Commands, add_command
 from gruvlike.metrics._levels import rms
 
 _SAMPLE_RATE = 16_000
 _SECONDS = 3  # of music to learn by heart
-# A network that hears the same three seconds again and again can know them by heart. If nine tenths of their variance
-# are not explained by then, something is wrong before and not within the network.
+# A network that reads the same three seconds again and again can learn them by heart. If it does not explain nine
+# tenths of their variance, the fault lies in the files or in the installation, not in the network.
 _MUST_REACH = 0.1
 
 
+def add(commands: Commands) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands,
+        doctor,
+        help="check the installation, and whether a small model can learn one clip; do so when only noise comes out",
+        example="doctor music/",
+    )
+    parser.add_argument("music", nargs="?", help="folder of music, or one file; without it, a tune is composed")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time for learning, at most")
+
+
+def doctor(options: argparse.Namespace) -> None:
+    """Examines the installation."""
+    examine(options.music, options.seconds)
+
+
 def examine(music: str | None, seconds: float) -> None:
-    """Says what is installed and works, and trains a small model on one clip.
+    """Prints the versions and the codecs that are installed, and trains a small model on one clip.
 
     Args:
         music: A folder or a file; `None` composes a tune.
@@ -31,9 +50,9 @@ def examine(music: str | None, seconds: float) -> None:
         FileNotFoundError: If there is no such music.
         ValueError: If the music cannot be used, or the model cannot learn it.
     """
+    _checks.number("seconds", seconds, 0, open_low=True)
     if music is not None and not Path(music).exists():
         raise FileNotFoundError(f"There is no music {music!r}.")
-    _checks.number("seconds", seconds, 0, open_low=True)
     for name, value in [*_installation(), *_codecs()]:
         _report(name, value)
     with tempfile.TemporaryDirectory() as folder:
@@ -47,7 +66,7 @@ def examine(music: str | None, seconds: float) -> None:
             "the tune that `gruvlike doctor` composes without music, it should work everywhere."
         )
     _report("its song", f"{100 * song_level:.0f} % of the level of the music")
-    say("All is well: what is read can be learned. If only noise comes out, train longer or on less music.")
+    say("All is well: the network can learn the music. If only noise comes out, train longer or on less music.")
 
 
 def _report(name: str, value: str) -> None:
@@ -55,6 +74,7 @@ def _report(name: str, value: str) -> None:
 
 
 def _installation() -> list[tuple[str, str]]:
+    from gruvlike._backend import describe_gpus
     from gruvlike.callbacks import _identity
 
     versions = _identity.versions()
@@ -133,7 +153,7 @@ def _overfit(clip: np.ndarray, seconds: float) -> tuple[float, float]:
     windows = np.stack([clip[start : start + size] for start in range(0, len(clip) - size + 1, size // 4)])
     loss, start, said = np.inf, time.monotonic(), 0.0
 
-    def watch(epoch: int, logs: dict) -> None:
+    def watch(epoch: int, logs: dict[str, Any]) -> None:
         nonlocal loss, said
         loss, past = logs["relative_loss"], time.monotonic() - start
         model.stop_training = loss < _MUST_REACH or past > seconds

@@ -1,0 +1,29 @@
+"""`gruvlike measure`: a song is measured against real music."""
+
+import argparse
+
+import gruvlike as gl
+from gruvlike import _checks
+from gruvlike.cli._console import say
+from gruvlike.cli._parser import Commands, add_command
+from gruvlike.cli._paths import source
+
+
+def add(commands: Commands) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands,
+        measure,
+        help="measure a song against real music",
+        example="measure song.wav --reference music/ --hop 4000",
+    )
+    parser.add_argument("song", help="audio file")
+    parser.add_argument("--reference", required=True, help="music to compare with: a file, a folder or a corpus")
+    parser.add_argument("--hop", type=int, default=4000, metavar="SAMPLES", help="block size of the model")
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Prints the measures."""
+    _checks.positive_int("hop", options.hop)
+    source(options.song)
+    say(str(gl.metrics.report(options.song, options.reference, hop=options.hop)))

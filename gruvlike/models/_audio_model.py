@@ -1,4 +1,4 @@
-"""The model that owns its encoder and its normalizer."""
+"""The model that owns its encoder, its normalizer and its head."""
 
 import functools
 import inspect
@@ -10,48 +10,23 @@ import keras
 from keras import ops
 
 from gruvlike import _checks, _files
-from gruvlike._contracts import Batch, FitHook, Tensor, as_batch
+from gruvlike._contracts import Batch, FitHook, Shape, Tensor, WindowsLike, as_batch
 from gruvlike._fast import speed_up
 from gruvlike._step._stateless import StatelessStack
 from gruvlike._step._step import Step
 from gruvlike.encoders import Encoder
 from gruvlike.heads import Head, Point
 from gruvlike.models._baselines import baselines
+from gruvlike.models._checking import check_parts, check_windows
 from gruvlike.models._estimates import check_batch, check_optimizer
 from gruvlike.models._feedback import TRAINING, CarriedStates, ScheduledSampling, run_in_training
+from gruvlike.models._relative_loss import RelativeLoss
 from gruvlike.normalizers import Normalizer
 
 FORMAT_VERSION = 2  # 2 added the head; a model of format 1 has `Point`
 
 _PARTS = ("encoder", "normalizer", "stack", "head")
 _OPTIONS = ("sample_rate", "high_pass_hz", "scheduled_sampling", "sampling_updates", "rollout_steps", "random_seed")
-
-
-@keras.saving.register_keras_serializable(package="gruvlike")
-class RelativeLoss(keras.metrics.Metric):
-    """The squared error over that of predicting the mean, on the same windows: 1.0 = nothing learned, 0 = perfect.
-
-    Example:
-        >>> metric = RelativeLoss()
-        >>> metric.update_state(loss=1.0, mean_loss=4.0)
-        >>> float(metric.result())
-        0.25
-    """
-
-    def __init__(self, name: str = "relative_loss", **kwargs: Any):
-        super().__init__(name=name, **kwargs)
-        self.total = self.add_variable((), "zeros", name="total")
-        self.mean_total = self.add_variable((), "zeros", name="mean_total")
-
-    def update_state(self, loss: Any, mean_loss: Any, weight: Any = 1.0) -> None:
-        """Adds a batch's `loss`, and its `mean_loss` (of predicting the mean): means over `weight` windows."""
-        weight = ops.cast(weight, self.total.dtype)
-        self.total.assign_add(ops.cast(loss, self.total.dtype) * weight)
-        self.mean_total.assign_add(ops.cast(mean_loss, self.total.dtype) * weight)
-
-    def result(self) -> Any:
-        """Returns the ratio over all batches since the last reset."""
-        return ops.divide_no_nan(self.total, self.mean_total)
 
 
 @keras.saving.register_keras_serializable(package="gruvlike")
@@ -136,36 +111,15 @@ class AudioModel(keras.Model):
         self.random_seed = random_seed
         self.training_windows = self.validation_windows = None
         self._loss_is_squared_error = False
-        self._check_parts()
+        check_parts(encoder, normalizer, stack, self.head, self.width)
         self._sampling = None
         if self.scheduled_sampling:
             self._sampling = ScheduledSampling(self.scheduled_sampling, self.sampling_updates, random_seed)
         self._carried = CarriedStates()
         self._step = self._make_step() if self.rollout_steps else None
         self._relative_loss = RelativeLoss()
-        self.build((None, None))
-
-    def _check_parts(self) -> None:
-        if not self.normalizer.fitted and self.normalizer.features is None:
-            raise ValueError(
-                f"The normalizer must be fitted first. Received: {type(self.normalizer).__name__} without statistics. "
-                "Call `normalizer.fit(corpus, encoder)`."
-            )
-        features, width = self.encoder.features, self.width
-        if self.normalizer.features not in (None, features):
-            raise ValueError(
-                f"The normalizer must be fitted to the encoder's frames of {features} features. Received: one for "
-                f"{self.normalizer.features}. Call `normalizer.fit(corpus, encoder)` with this encoder."
-            )
-        outputs = self.head.outputs(width)
-        sides = ("reads", self.stack.input_shape, width), ("predicts", self.stack.output_shape, outputs)
-        for side, shape, numbers in sides:
-            if len(shape) != 3 or shape[-1] != numbers:
-                raise ValueError(
-                    f"The stack must map (B, T, {width}) to (B, T, {outputs}): the numbers of a normalized frame, to "
-                    f"those that its {type(self.head).__name__} head wants. Received: a stack that {side} {shape}. "
-                    "Build it with `recurrent_stack(normalizer.width, head=head, ...)`."
-                )
+        self.train_function = None
+        self.built = True  # the parts are built when they arrive
 
     @property
     def width(self) -> int:
@@ -175,9 +129,8 @@ class AudioModel(keras.Model):
     def _make_step(self) -> Step:
         return Step(StatelessStack(self.stack, TRAINING), self.head, self.width)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Does nothing: the parts are built when they arrive."""
-        self.built = True
 
     def call(self, batch: Batch | Tensor, training: bool | None = None) -> tuple[Tensor, Tensor]:
         """Predicts each next frame of a batch of windows.
@@ -354,15 +307,16 @@ class AudioModel(keras.Model):
     def _prepare_fit(self, x: Any, options: dict[str, Any]) -> None:
         """Checks the windows, and notes them for callbacks; `options` are the arguments of `fit` by their names."""
         validation = options.get("validation_data")
-        self._check_windows("x", x)
-        self._check_windows("validation_data", validation)
+        check_windows("x", x, self.sample_rate)
+        check_windows("validation_data", validation, self.sample_rate)
         check_batch(self, x, options.get("batch_size"))
         if isinstance(x, keras.utils.PyDataset):
             # It has an order of its own; Keras would shuffle its batches by a generator that no seed here decides.
             options.setdefault("shuffle", False)
-        if getattr(x, "stateful", False):
-            self._carry(x.batch_size, options.get("shuffle", False))
-        self.high_pass_hz = getattr(x, "high_pass_hz", self.high_pass_hz)
+        if isinstance(x, WindowsLike):
+            if x.stateful:
+                self._carry(x.batch_size, options.get("shuffle", False))
+            self.high_pass_hz = x.high_pass_hz
         self.training_windows, self.validation_windows = x, validation
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -381,21 +335,8 @@ class AudioModel(keras.Model):
             >>> sorted(model.evaluate(music[None, :88], verbose=0, return_dict=True))
             ['loss', 'relative_loss']
         """
-        self._check_windows("x", x)
+        check_windows("x", x, self.sample_rate)
         return super().evaluate(x, *args, **kwargs)
-
-    def _check_windows(self, name: str, windows: Any) -> None:
-        rate = getattr(windows, "sample_rate", self.sample_rate)
-        if rate != self.sample_rate:
-            raise ValueError(
-                f"The windows must have the model's sample rate, {self.sample_rate} Hz. Received: {rate} Hz. "
-                "Build the corpus at that rate."
-            )
-        if hasattr(type(windows), "__len__") and len(windows) == 0:
-            raise ValueError(
-                f"`{name}` must hold at least one window. Received: none. Give more music, for instance by "
-                "`corpus.split(validation=...)` with a larger share, or leave validation out."
-            )
 
     def _carry(self, batch_size: int, shuffle: bool) -> None:
         """Makes room for the states of `batch_size` lanes."""
@@ -427,7 +368,7 @@ class AudioModel(keras.Model):
             >>> sorted(model.baselines(music[None, :800]))
             ['linear', 'mean', 'repeat']
         """
-        self._check_windows("windows", windows)
+        check_windows("windows", windows, self.sample_rate)
         return baselines(self, windows, training)
 
     def save(self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from gruvlike._backend import available_bytes
-from gruvlike._contracts import as_batch
+from gruvlike._contracts import WindowsLike, as_batch
 from gruvlike._step._stateless import is_functional, layers_of
 
 logger = logging.getLogger(__name__)
@@ -187,15 +187,18 @@ def _count(variables: list) -> int:
     return sum(int(np.prod(variable.shape)) for variable in variables)
 
 
-def check_batch(model: Any, windows: Any, batch_size: int | None) -> None:
+def check_batch(model: Any, windows: object, batch_size: int | None) -> None:
     """Raises if training on batches like those of `windows` cannot fit in memory, as far as that can be told."""
-    span = windows.shape[1] if isinstance(windows, np.ndarray) and windows.ndim == 2 else getattr(windows, "span", None)
-    size = getattr(windows, "batch_size", None) or batch_size or 32
+    if isinstance(windows, WindowsLike):
+        span, size = windows.span, windows.batch_size
+    elif isinstance(windows, np.ndarray) and windows.ndim == 2:
+        span, size = windows.shape[1], min(batch_size or 32, len(windows))
+    else:
+        return
     free = available_bytes()
-    if not isinstance(span, int) or free is None:
+    if free is None:
         return
     steps = max(1, (span - model.encoder.lap) // model.encoder.hop - 1)
-    size = min(size, len(windows)) if isinstance(windows, np.ndarray) else size
     kept = _FLOAT * size * steps * kept_numbers(model.stack, model.width)
     gradients = _FLOAT * _count(model.trainable_variables)
     found = (

@@ -153,7 +153,7 @@ class FitHook(Protocol):
 
 @runtime_checkable
 class HoldsWindows(Protocol):
-    """A model that names the music of `fit` while `fit` runs, for callbacks: `AudioModel`."""
+    """A model that keeps the windows (or arrays) of `fit` while `fit` runs, for callbacks: `AudioModel`."""
 
     training_windows: Any
     validation_windows: Any

@@ -94,7 +94,7 @@ def test_a_run_from_before_there_were_heads_goes_on(parts, tmp_path):
 
 def test_the_runs_own_early_stopping_is_not_that_of_the_user(parts, tmp_path):
     def callbacks():
-        mine = keras.callbacks.EarlyStopping("val_loss", patience=9, mode="min", min_delta=100.0)
+        mine = keras.callbacks.EarlyStopping("val_loss", patience=9, mode="max")
         own = run_callbacks(tmp_path, preview_every=0, patience=5)
         return mine, next(one for one in own if isinstance(one, keras.callbacks.EarlyStopping)), own
 

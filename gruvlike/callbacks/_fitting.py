@@ -1,5 +1,6 @@
 """One call of `fit` of a model with a run folder: its arguments, its interruption, and the rest of an epoch."""
 
+import functools
 import logging
 import math
 import signal
@@ -64,8 +65,7 @@ class FitCall:
         callbacks = keras.tree.flatten(options["callbacks"])
         if not any(isinstance(callback, History) for callback in callbacks):
             callbacks.append(History())
-        # Callbacks that decide run first, then writers, then the run folder: a checkpoint has the finished epoch in it.
-        callbacks.sort(key=lambda callback: 3 if callback is last else _order(callback))
+        callbacks.sort(key=functools.partial(_order, last=last))
         call = cls(model, x, callbacks, options.get("epochs", 1), rest, own)
         if call.validation is None and not call.validation_split:
             for callback in own:
@@ -111,7 +111,10 @@ class FitCall:
             logger.info("%s", text)
 
 
-def _order(callback: Callback) -> int:
+def _order(callback: Callback, last: Callback) -> int:
+    """Callbacks that decide run first, then writers, then the run folder: a checkpoint contains the finished epoch."""
+    if callback is last:
+        return 3
     return 2 if isinstance(callback, History) else int(isinstance(callback, CSVLogger | TensorBoard))
 
 

@@ -79,7 +79,7 @@ class RunFolder(Callback):
             return self._fit_locked(self._fit_call(), fit)
 
     def _load_run(self, call: FitCall, first_epoch: int) -> None:
-        """Takes up the run in the folder; or begins one, if there is none."""
+        """Resumes the run in the folder, or begins one if there is none."""
         self._checkpoint = self._store.read()
         if self._checkpoint is None:
             self._progress = begin(call, first_epoch)
@@ -117,7 +117,7 @@ class RunFolder(Callback):
     # --- hooks of Keras -----------------------------------------------------------------------------------------------
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Saves the beginning of a run, or takes up the history of one."""
+        """Saves the beginning of a new run, or fills the history of a resumed one."""
         call, progress = self._fit_call(), self._progress
         if call.windows is not None:  # again: where Keras builds the model only now, it has read an epoch
             call.windows.go_to(progress.epoch, progress.batch)
@@ -131,14 +131,14 @@ class RunFolder(Callback):
         self._rate = float(self.model.optimizer.learning_rate) if is_number else None
 
     def _resume(self, epoch_has_begun: bool) -> None:
-        """Gives all callbacks their states back. Nothing else does.
+        """Gives all callbacks their states back. This is the only place that does.
 
-        Two hooks end with this, because it depends on the checkpoint which of them is the right moment:
-        - Stock callbacks forget in `on_train_begin` all that they have seen. Their states must come back after it.
-        - A checkpoint within an epoch was saved after the `on_epoch_begin` of this epoch. Keras calls the hook again
-          for the rest of the epoch, where a callback counts the epoch twice, or a schedule lowers the learning rate
-          twice. States, the rate and the averages of the epoch must come back after it.
-        This callback is the last one that has a state: in either hook, the others have been called.
+        Two hooks end with this call, and the checkpoint decides which of them is the right moment:
+        - Stock callbacks forget in `on_train_begin` everything that they have seen, so states come back after it.
+        - A checkpoint within an epoch was saved after `on_epoch_begin` of that epoch. Keras calls this hook again for
+          the rest of the epoch: a callback would count the epoch twice, and a schedule would lower the learning rate
+          twice. So states, the learning rate and the averages of the epoch come back after it.
+        This callback is called after all callbacks that have a state, so in either hook they have had their turn.
         """
         if self._checkpoint is None or epoch_has_begun != self._resumes_epoch:
             return
@@ -175,11 +175,11 @@ class RunFolder(Callback):
             return  # the epoch ends here, and is saved as a whole
         is_due = time.monotonic() - self._saves.last > 60 * self.save_minutes
         # `call.model`, not `self.model`: with JAX, that one copies all variables back from the device.
-        stops = self._interruption.requested or call.model.stop_training
-        # Keras averages the weights at the end of each `fit`, so a run with `use_ema` can only resume whole epochs.
-        can_resume = call.windows is not None and not call.model.optimizer.use_ema
-        if (stops or is_due) and can_resume and not has_failed(call.callbacks):
-            self._save()
+        if is_due or self._interruption.requested or call.model.stop_training:
+            # Keras averages weights at the end of each `fit`, so a run with `use_ema` can only resume whole epochs.
+            can_resume = call.windows is not None and not call.model.optimizer.use_ema
+            if can_resume and not has_failed(call.callbacks):
+                self._save()
         self._raise_if_interrupted()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -13,7 +13,6 @@ import gruvlike as gl
 from gruvlike import _checks
 from gruvlike.cli._console import say
 from gruvlike.cli._parser import Commands, add_command
-from gruvlike.metrics._levels import rms
 
 _SAMPLE_RATE = 16_000
 _SECONDS = 3  # of music to learn by heart
@@ -95,6 +94,8 @@ def _codecs() -> list[tuple[str, str]]:
 
 def _clip(music: str | None, folder: Path) -> np.ndarray:
     """Returns the loudest seconds of the first piece of music that can be read."""
+    from gruvlike.metrics._levels import rms
+
     if music is None:
         samples, name = gl.tune.compose(2 * _SECONDS, _SAMPLE_RATE), "a tune composed for this"
     else:
@@ -143,6 +144,8 @@ def _round_trip(clip: np.ndarray) -> str:
 def _overfit(clip: np.ndarray, seconds: float) -> tuple[float, float]:
     """Trains on the clip; returns the loss, and the level of a song from its start over that of the clip."""
     import keras
+
+    from gruvlike.metrics._levels import rms
 
     encoder = gl.BlockDFT(250)
     normalizer = gl.GlobalScale().fit(clip, encoder)

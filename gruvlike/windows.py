@@ -210,6 +210,15 @@ class Windows(keras.utils.PyDataset):
 
         Raises:
             IndexError: If the epoch has no such batch.
+
+        Example:
+            >>> import gruvlike, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     gruvlike.audio.write(f"{folder}/ramp.wav", np.arange(30, dtype="int16"), sample_rate=8000)
+            ...     corpus = gruvlike.Corpus.build(folder, f"{folder}/ramp.h5", sample_rate=8000, high_pass_hz=None)
+            ...     windows = Windows(corpus, span=5, hop=4, batch_size=2, stateful=True)
+            ...     [windows.resets(index) for index in range(len(windows))]
+            [True, False, False]
         """
         return self._layout.resets(self._batch(batch_index), self.epoch)
 
@@ -358,7 +367,9 @@ def _grid_size(slack: np.ndarray, offset: int, hop: int) -> np.ndarray:
 
 
 class Grid(NamedTuple):
-    """How windows are laid over the music: `corpus.windows(encoder, grid.steps, hop=grid.hop)`.
+    """The sizes of windows that `choose_grid` chose.
+
+    They are used as in `corpus.windows(encoder, grid.steps, hop=grid.hop)`.
 
     Attributes:
         steps: Frames in a window that are predicted.

@@ -10,7 +10,7 @@ import numpy as np
 
 from gruvlike._contracts import AnyMusic, Batches, FramesOfSound, Music, Track, as_batch
 
-_BATCH_SIZE = 32  # rows of an array that are encoded together
+_BATCH_SIZE = 32  # rows of an array that make a batch of windows
 
 
 class Sound(NamedTuple):
@@ -45,12 +45,14 @@ def tracks(music: AnyMusic) -> Iterator[Sound]:
     several = [music] if isinstance(music, Track) or (isinstance(music, np.ndarray) and music.ndim == 1) else music
     index = -1
     for index, track in enumerate(several):
-        if isinstance(track, tuple) and len(track) == 2 and isinstance(track[0], str):
+        if isinstance(track, np.ndarray):  # the quick check comes first: a check by protocol takes its time
+            yield _checked(str(index), track)
+        elif isinstance(track, tuple) and len(track) == 2 and isinstance(track[0], str):
             yield _checked(*track)
         elif isinstance(track, Track):
             yield _checked(track.name, track.pcm)
         else:
-            yield _checked(str(index), track)
+            yield _checked(str(index), np.asarray(track))
     if index < 0:
         raise ValueError("The music must hold at least one track. Received: none.")
 
@@ -70,9 +72,9 @@ def sample_rate_of(music: AnyMusic) -> int | None:
     return music.sample_rate if isinstance(music, Music | Track) else None
 
 
-def rows(array: np.ndarray) -> list[np.ndarray]:
-    """Cuts an array (B, S) into batches of a few rows: one by one, short rows would take longer."""
-    return [array[start : start + _BATCH_SIZE] for start in range(0, len(array), _BATCH_SIZE)]
+def rows(array: np.ndarray, count: int) -> list[np.ndarray]:
+    """Cuts an array (B, S) into batches of `count` rows; the last one may be smaller."""
+    return [array[start : start + count] for start in range(0, len(array), count)]
 
 
 def frames(
@@ -94,7 +96,7 @@ def frames(
     """
     from keras import ops
 
-    parts: Batches = [(part,) for part in rows(windows)] if isinstance(windows, np.ndarray) else windows
+    parts: Batches = [(part,) for part in rows(windows, _BATCH_SIZE)] if isinstance(windows, np.ndarray) else windows
     index, step = 0.0, 1.0
     while index < len(parts):
         pcm = as_batch(parts[int(index)][0])["pcm"]

@@ -61,7 +61,7 @@ class Pcm:
 
 @dataclass(frozen=True)
 class Track:
-    """One piece of music in a corpus, or a section of it.
+    """One piece of music in a `Corpus`, or a section of it.
 
     Args:
         name: Name of the file that it came from, without the folder.
@@ -109,6 +109,15 @@ class Track:
         Args:
             start: First sample, within the track.
             stop: The sample after the last one.
+
+        Example:
+            >>> import gruvlike as gl, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     gl.audio.write(f"{folder}/tune.wav", gl.tune.compose(4, 8000), 8000)
+            ...     track = gl.Corpus.build(folder, f"{folder}/music.h5", sample_rate=8000)[0]
+            ...     track.announce(8000, 16_000)
+            ...     track.pcm[8000:16_000].shape
+            (8000,)
         """
         self._map.announce(self._offset, self.start + start, self.start + stop)
 
@@ -121,6 +130,14 @@ class Track:
 
         Returns:
             Float32 samples in [-1, 1], of shape (stop - start,).
+
+        Example:
+            >>> import gruvlike as gl, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     gl.audio.write(f"{folder}/tone.wav", np.full(16_000, 0.25), 8000)
+            ...     track = gl.Corpus.build(folder, f"{folder}/music.h5", 8000, high_pass_hz=None)[0]
+            ...     track.samples(8000, 8003)
+            array([0.25, 0.25, 0.25], dtype=float32)
         """
         return self.pcm[start:stop].astype(np.float32) / np.float32(32768)
 

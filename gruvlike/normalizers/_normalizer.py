@@ -117,6 +117,16 @@ class Normalizer(TwoWayLayer):
         Returns:
             The weight, float32. It holds NaN until it is assigned: a copy made from a config alone must not pass for
             fitted.
+
+        Example:
+            >>> import gruvlike as gl
+            >>> normalizer = gl.Normalizer(features=2, width=2)
+            >>> peak = normalizer.add_statistic("peak", (2,))
+            >>> normalizer.fitted
+            False
+            >>> _ = peak.assign([0.5, 0.25])
+            >>> normalizer.fitted
+            True
         """
         return self.add_weight(
             shape=shape,

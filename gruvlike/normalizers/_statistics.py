@@ -8,9 +8,11 @@ import numpy as np
 from gruvlike._contracts import AnyMusic, FramesOfSound, Music
 from gruvlike._music import rows, tracks
 
+_SAMPLES_AT_ONCE = 2**18  # samples of a batch that are encoded together; their frames fit in the cache
+
 
 class Statistics(NamedTuple):
-    """Of each feature over all training frames, float64 `(F,)`.
+    """Statistics of each feature over all training frames, float64 `(F,)`, as `measure` returns them.
 
     Attributes:
         frames: Number of frames.
@@ -67,9 +69,9 @@ def measure(music: AnyMusic, encoder: FramesOfSound) -> Statistics:
 
 
 def _samples(music: AnyMusic) -> Iterable[np.ndarray]:
-    """Returns the samples of each track, (S,), or of a few rows of a batch at once, (B, S)."""
+    """Returns the samples of each track, (S,), or of several rows of a batch at once, (B, S): rows may be short."""
     if isinstance(music, np.ndarray) and music.ndim == 2:
-        return rows(music)
+        return rows(music, max(1, _SAMPLES_AT_ONCE // max(1, music.shape[1])))
     return (samples for _, samples in tracks(music))
 
 

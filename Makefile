@@ -75,6 +75,7 @@ demo: .venv/.installed
 lint: .venv/.installed-test
 	@.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/mypy --strict --follow-imports=silent tests/consumer.py
 
 format: .venv/.installed-test
 	@.venv/bin/ruff format .

@@ -32,7 +32,7 @@ class PlainLayer(keras.layers.Layer):
 class TwoWayLayer(PlainLayer):
     """A layer with an inverse (`reverse=True`). Numpy arrays give numpy arrays, tensors give tensors."""
 
-    def __call__(self, inputs: ArrayOrTensor, *args: object, **kwargs: object) -> Any:
+    def __call__(self, inputs: ArrayOrTensor, *args: Any, **kwargs: Any) -> Any:
         """Calls `call` directly for numpy arrays, so that they stay on the host; tensors take the way of Keras."""
         if on_host(inputs):
             return self.call(inputs, *args, **kwargs)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 import gruvlike as gl
-from gruvlike.normalizers import Statistics
+from gruvlike.normalizers import Affine, Statistics
 
 
 @keras.saving.register_keras_serializable(package="consumer")
@@ -30,7 +30,7 @@ class Backwards(gl.Encoder):
 
 
 @keras.saving.register_keras_serializable(package="consumer")
-class Halves(gl.Normalizer):
+class Halves(Affine):
     """Scales by the half of the standard deviation."""
 
     def choose(self, statistics: Statistics) -> tuple[np.ndarray, np.ndarray]:

@@ -331,7 +331,6 @@ def test_each_attribute_of_ours_is_born_in_init(structure, ours):
     assert structure.late_attributes(ours) == {}
 
 
-@pytest.mark.xfail(strict=True, reason="before the restructuring")
 def test_few_arguments_of_ours_may_be_anything(structure, ours):
     assert structure.annotated_arguments(ours).share < 0.1
 

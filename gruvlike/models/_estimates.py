@@ -263,7 +263,7 @@ def _step_seconds(model: Any, windows: Any) -> float:
     copy.compile("adam")
     batches = [as_batch(windows[index % len(windows)][0])["pcm"] for index in range(3)]
     # As long as the first, or it would be compiled anew.
-    first, *rest = (np.resize(batch, batches[0].shape) for batch in batches)
+    first, *rest = (np.resize(np.asarray(batch), batches[0].shape) for batch in batches)
     copy.train_on_batch(first)
     start = time.perf_counter()
     for batch in rest:

@@ -75,6 +75,8 @@ demo: .venv/.installed
 lint: .venv/.installed-test
 	@.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/mypy --strict --follow-imports=silent --cache-dir .mypy_cache/strict tests/consumer.py
 
 format: .venv/.installed-test
 	@.venv/bin/ruff format .

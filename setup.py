@@ -32,7 +32,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["gruvlike", "gruvlike.*"]),
-    package_data={"gruvlike": ["py.typed"]},
+    package_data={"gruvlike": ["py.typed", "__init__.pyi"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21",

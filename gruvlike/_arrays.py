@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from gruvlike._contracts import ArrayFunctions, Tensor
+from gruvlike._contracts import ArrayFunctions, ArrayOrTensor, Tensor
 
 
-def on_host(x: Any) -> bool:
+def on_host(x: object) -> bool:
     """Returns whether `x` is a numpy array, or can become one (a list, a number): it is no tensor of the backend."""
     return not (keras.ops.is_tensor(x) or isinstance(x, keras.KerasTensor | keras.Variable))
 
@@ -18,7 +18,7 @@ def on_host(x: Any) -> bool:
 class PlainLayer(keras.layers.Layer):
     """A layer that computes in float32 under any dtype policy; each argument is an attribute of the same name."""
 
-    def __init__(self, **kwargs: Any):
+    def __init__(self, **kwargs: object):
         # Half precision is audible: its mantissa has 8 to 11 bits, 16-bit sound needs 16.
         super().__init__(dtype="float32", **kwargs)
 
@@ -32,7 +32,7 @@ class PlainLayer(keras.layers.Layer):
 class TwoWayLayer(PlainLayer):
     """A layer with an inverse (`reverse=True`). Numpy arrays give numpy arrays, tensors give tensors."""
 
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: ArrayOrTensor, *args: Any, **kwargs: Any) -> Any:
         """Calls `call` directly for numpy arrays, so that they stay on the host; tensors take the way of Keras."""
         if on_host(inputs):
             return self.call(inputs, *args, **kwargs)

@@ -2,9 +2,8 @@
 
 import ctypes
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -16,7 +15,7 @@ def on_cpu() -> bool:
     return keras.distribution.list_devices() == keras.distribution.list_devices("cpu")
 
 
-def no_gradient() -> Any:
+def no_gradient() -> AbstractContextManager[object]:
     if keras.backend.backend() != "torch":
         return nullcontext()
     import torch

@@ -11,7 +11,7 @@ import numpy as np
 Part = TypeVar("Part")
 
 
-def positive_int(name: str, value: Any, minimum: int = 1) -> int:
+def positive_int(name: str, value: object, minimum: int = 1) -> int:
     """Returns `value` as an int, or raises if it is not an integer of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
         rule = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
@@ -19,16 +19,16 @@ def positive_int(name: str, value: Any, minimum: int = 1) -> int:
     return int(value)
 
 
-def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf, open_low: bool = False) -> float:
+def number(name: str, value: object, low: float = -math.inf, high: float = math.inf, open_low: bool = False) -> float:
     """Returns `value` as a float, or raises if it is not finite and in [low, high] (`open_low`: low excluded)."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not low <= value <= high or (open_low and value == low):
+    found = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(found) or not low <= found <= high or (open_low and found == low):
         bracket = "(" if open_low else "["
         raise ValueError(f"`{name}` must be a finite number in {bracket}{low}, {high}]. Received: {name}={value!r}.")
-    return float(value)
+    return found
 
 
-def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
+def choice(name: str, value: str, options: tuple[str, ...]) -> str:
     """Returns `value`, or raises if it is not one of `options`."""
     if value not in options:
         known = ", ".join(map(repr, options))
@@ -36,7 +36,7 @@ def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
     return value
 
 
-def mono(name: str, samples: Any) -> np.ndarray:
+def mono(name: str, samples: object) -> np.ndarray:
     """Returns `samples` as float32 of shape (S,), or raises if they are not one-dimensional, finite and not empty."""
     array = np.asarray(samples)
     if array.ndim != 1 or array.size == 0:

@@ -5,9 +5,10 @@ glossary: S samples, F features, W width, T steps, B windows in a batch.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NotRequired, Protocol, TypedDict, TypeVar, runtime_checkable
+from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict, TypeVar, runtime_checkable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Result = TypeVar("Result", covariant=True)
 
@@ -36,6 +37,10 @@ class Tensor(Protocol):
     def __le__(self, other: Any, /) -> Any: ...
     def __gt__(self, other: Any, /) -> Any: ...
     def __ge__(self, other: Any, /) -> Any: ...
+
+
+ArrayOrTensor: TypeAlias = ArrayLike | Tensor
+"""A tensor, or anything that numpy makes an array of: an array, a list, a number."""
 
 
 class ArrayFunctions(Protocol):
@@ -139,8 +144,8 @@ class FramesOfSound(Protocol):
     @property
     def lap(self) -> int: ...
     def span(self, steps: int) -> int: ...
-    def encode(self, samples: Any, padded: bool = True) -> Any: ...
-    def encode_stream(self, pieces: Any, padded: bool = True) -> Iterator[np.ndarray]: ...
+    def encode(self, samples: Tensor, padded: bool = True) -> Tensor: ...
+    def encode_stream(self, pieces: Iterable[np.ndarray], padded: bool = True) -> Iterator[np.ndarray]: ...
 
 
 @runtime_checkable

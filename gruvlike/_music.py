@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gruvlike._contracts import AnyMusic, Batches, FramesOfSound, Music, Track, as_batch
+from gruvlike._contracts import AnyMusic, Batches, FramesOfSound, Music, Tensor, Track, as_batch
 
 _BATCH_SIZE = 32  # rows of an array that make a batch of windows
 
@@ -80,7 +80,7 @@ def rows(array: np.ndarray, count: int) -> list[np.ndarray]:
 def frames(
     windows: Batches | np.ndarray,
     encoder: FramesOfSound,
-    normalizer: Callable[[np.ndarray], np.ndarray],
+    normalizer: Callable[[Tensor], Tensor],
     limit: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Yields the normalized frames of windows, batch by batch.

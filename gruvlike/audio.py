@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -23,6 +23,9 @@ from scipy.signal import butter, sosfilt, sosfilt_zi
 
 from gruvlike._checks import mono, number, positive_int
 from gruvlike._files import replacing
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 logger = logging.getLogger(__name__)
 
@@ -329,7 +332,7 @@ def _refuse_cut_off(path: Path, file: soundfile.SoundFile) -> None:
             raise _broken(path, file.frames, file.samplerate, reason)
 
 
-def _open_av(path: Path) -> Any:
+def _open_av(path: Path) -> "InputContainer":
     advice = 'M4A, AAC, WMA and the like need the extra `av`: pip install "gruvlike[av]".'
     try:
         import av
@@ -340,14 +343,14 @@ def _open_av(path: Path) -> Any:
     try:
         container = av.open(os.fsdecode(path))
     except av.FFmpegError as error:
-        raise _unreadable(path, error.strerror) from error
+        raise _unreadable(path, str(error.strerror)) from error
     if not container.streams.audio:
         container.close()
         raise _unreadable(path, "it has no audio stream.")
     return container
 
 
-def _av_chunks(path: Path, container: Any) -> Iterator[np.ndarray]:
+def _av_chunks(path: Path, container: "InputContainer") -> Iterator[np.ndarray]:
     import av
 
     stream = container.streams.audio[0]
@@ -360,7 +363,7 @@ def _av_chunks(path: Path, container: Any) -> Iterator[np.ndarray]:
                 done += part.samples
                 yield _mixed(part.to_ndarray().T)
     except av.FFmpegError as error:
-        raise _broken(path, done, stream.rate, error.strerror) from error
+        raise _broken(path, done, stream.rate, str(error.strerror)) from error
 
 
 def _unreadable(path: Path, reason: str) -> ValueError:

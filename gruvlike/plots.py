@@ -129,7 +129,7 @@ def learning_curves(
         _free_running(ax, history)
     ax.set(xlabel="epoch", ylabel="loss (1 = predicting the mean)" if prefix else "loss")
     ax.set_ylim(bottom=0)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.legend(frameon=False)
     ax.grid(alpha=0.25)
     _tidy(ax)

@@ -138,13 +138,13 @@ def _melody(score: _Score, rng: np.random.Generator) -> np.ndarray:
     """Plays two phrases in the order A A B A. In a tune of three phrases or more, the melody rests during the first."""
     phrases = [_phrase(score.roots, rng) for _ in range(2)]
     first = _PHRASE if score.bars >= 3 * _PHRASE else 0
-    starts, degrees = [], []
+    onsets, degrees = [], []
     for bar in range(first, score.bars):
         turn, place = divmod(bar - first, _PHRASE)
         for eighth, degree in phrases[turn % 4 == 2][place]:
-            starts.append(bar * _STEPS + 2 * eighth)
+            onsets.append(bar * _STEPS + 2 * eighth)
             degrees.append(degree)
-    starts = np.array(starts, dtype=int)
+    starts = np.array(onsets, dtype=int)
     stops = np.append(starts[1:], score.bars * _STEPS)
     return score.line(starts, np.minimum(stops, starts + 8), np.array(degrees, dtype=int), (1, 0.35, 0.2, 0.1), 0.6)
 

@@ -285,7 +285,7 @@ def test_sdist_and_wheel_work_from_another_folder(tmp_path):
     python("-m", "build", "--outdir", str(tmp_path / "dist"), str(ROOT))
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     python("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "site"), str(wheel))
-    assert (tmp_path / "site/gruvlike/py.typed").is_file()
+    assert all((tmp_path / "site/gruvlike" / name).is_file() for name in ("py.typed", "__init__.pyi"))
     code = "import gruvlike, sys; print(gruvlike.__file__, len(gruvlike.tune.compose(1)), gruvlike.encoders.get)"
     # -P and the site folder in front: neither the checkout nor an editable install may stand in.
     output = python("-P", "-c", f"import sys; sys.path.insert(0, 'site'); {code}", cwd=tmp_path)

@@ -3,6 +3,7 @@
 After a change that is meant: `python tests/test_public_surface.py`, and look at the difference before committing it.
 """
 
+import ast
 import dataclasses
 import difflib
 import doctest
@@ -80,6 +81,16 @@ def test_every_name_at_the_top_can_be_reached():
     missing = [name for name in gruvlike.__all__ if not hasattr(gruvlike, name)]
     assert not missing
     assert set(gruvlike.__all__) <= set(dir(gruvlike))
+
+
+def test_type_checkers_see_the_names_of_the_lazy_table():
+    """`__init__.pyi` takes the place of `__init__.py` for them; `import name as name` is a public name there."""
+    tree = ast.parse(Path(gruvlike.__file__).with_suffix(".pyi").read_text("utf-8"))
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    seen = [(node.module, alias.name, alias.asname) for node in imports for alias in node.names]
+    modules = [("gruvlike", module, module) for module in gruvlike._PUBLIC]
+    names = [(f"gruvlike.{module}", name, name) for name, module in gruvlike._HOME.items()]
+    assert sorted(seen) == sorted(modules + names)
 
 
 def test_every_public_name_has_a_docstring():

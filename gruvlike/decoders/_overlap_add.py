@@ -1,7 +1,7 @@
 """Frames that determine the sound: each piece is decoded together with the frames that sound on into it."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -14,7 +14,7 @@ class FrameEncoder(Protocol):
     hop: int
     lap: int
 
-    def decode(self, frames: Any) -> Any:
+    def decode(self, frames: np.ndarray) -> np.ndarray:
         """Returns the samples that a run of frames covers fully."""
 
 

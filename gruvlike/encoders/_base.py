@@ -1,16 +1,19 @@
 """The contract between samples and frames, kept in one place: subclasses only transform single frames."""
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar, overload
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gruvlike import _checks
 from gruvlike._arrays import HOST, TwoWayLayer, count_frames, cut, finite, on_host, overlap_add
+from gruvlike._contracts import ArrayFunctions, ArrayOrTensor, Tensor
 from gruvlike.decoders import Decoder, OverlapAdd
 
+SameKind = TypeVar("SameKind", bound=Tensor)  # arrays of numpy give arrays of numpy, tensors give tensors
 PIECE_SIZE = 2**19  # samples that a stream encodes at once: tens of megabytes at most, whatever the representation
 
 
@@ -53,7 +56,7 @@ class Encoder(TwoWayLayer):
 
     invertible: bool = True
 
-    def __init__(self, *, features: int, frame_size: int, hop: int, **kwargs: Any):
+    def __init__(self, *, features: int, frame_size: int, hop: int, **kwargs: object):
         super().__init__(**kwargs)
         self.features = _checks.positive_int("features", features)
         self.frame_size = _checks.positive_int("frame_size", frame_size)
@@ -66,11 +69,11 @@ class Encoder(TwoWayLayer):
         self.lap = self.frame_size - self.hop
         self.built = True
 
-    def analyze(self, pieces: Any, xp: Any) -> Any:
+    def analyze(self, pieces: Tensor, xp: ArrayFunctions) -> Tensor:
         """Returns the frames (B, T, features) of pieces of sound (B, T, frame_size)."""
         raise NotImplementedError(f"{type(self).__name__} must define `analyze(pieces, xp)`.")
 
-    def synthesize(self, frames: Any, xp: Any) -> Any:
+    def synthesize(self, frames: Tensor, xp: ArrayFunctions) -> Tensor:
         """Returns the pieces (B, T, frame_size) that frames (B, T, features) add to the sound."""
         raise NotImplementedError(f"{type(self).__name__} must define `synthesize(frames, xp)`.")
 
@@ -84,7 +87,11 @@ class Encoder(TwoWayLayer):
         """
         return self.lap + steps * self.hop
 
-    def encode(self, samples: Any, padded: bool = True) -> Any:
+    @overload
+    def encode(self, samples: SameKind, padded: bool = True) -> SameKind: ...
+    @overload
+    def encode(self, samples: Sequence[float], padded: bool = True) -> np.ndarray: ...
+    def encode(self, samples: ArrayOrTensor, padded: bool = True) -> Tensor:
         """Returns the frames of a sound.
 
         Args:
@@ -108,16 +115,20 @@ class Encoder(TwoWayLayer):
         if isinstance(samples, keras.KerasTensor):
             return self(samples, padded=padded)
         xp = HOST if on_host(samples) else keras.ops
-        samples = _as_samples(samples, xp)
-        single = len(samples.shape) == 1
-        pieces = cut(samples[None] if single else samples, self.frame_size, self.hop, padded, xp)
+        checked = _as_samples(samples, xp)
+        single = len(checked.shape) == 1
+        pieces = cut(checked[None] if single else checked, self.frame_size, self.hop, padded, xp)
         if pieces.shape[1] == 0:  # torch transforms nothing that is empty
             frames = xp.zeros((xp.shape(pieces)[0], 0, self.features), "float32")
         else:
             frames = self.analyze(pieces, xp)
         return frames[0] if single else frames
 
-    def decode(self, frames: Any) -> Any:
+    @overload
+    def decode(self, frames: SameKind) -> SameKind: ...
+    @overload
+    def decode(self, frames: Sequence[Sequence[float]]) -> np.ndarray: ...
+    def decode(self, frames: ArrayOrTensor) -> Tensor:
         """Returns the samples that are fully covered by a run of consecutive frames.
 
         Args:
@@ -141,12 +152,12 @@ class Encoder(TwoWayLayer):
         if isinstance(frames, keras.KerasTensor):
             return self(frames, reverse=True)
         xp = HOST if on_host(frames) else keras.ops
-        frames = self._as_frames(frames, xp)
-        single = len(frames.shape) == 2
-        samples = self._rebuild(frames[None] if single else frames, xp)
+        checked = self._as_frames(frames, xp)
+        single = len(checked.shape) == 2
+        samples = self._rebuild(checked[None] if single else checked, xp)
         return samples[0] if single else samples
 
-    def encode_stream(self, pieces: Iterable[Any], padded: bool = True) -> Iterator[np.ndarray]:
+    def encode_stream(self, pieces: Iterable[ArrayLike], padded: bool = True) -> Iterator[np.ndarray]:
         """Yields the frames of a sound that arrives in pieces, in constant memory.
 
         Args:
@@ -180,7 +191,7 @@ class Encoder(TwoWayLayer):
             behind = self.span(missing) - held.shape[-1]
             yield self.encode(np.pad(held, [(0, 0)] * (held.ndim - 1) + [(0, behind)]), padded=False)
 
-    def decode_stream(self, pieces: Iterable[Any], seed: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def decode_stream(self, pieces: Iterable[ArrayLike], seed: np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Yields the samples of frames that arrive in pieces, joined without a seam, in constant memory.
 
         Args:
@@ -211,7 +222,7 @@ class Encoder(TwoWayLayer):
         """
         return OverlapAdd(self)
 
-    def call(self, inputs: Any, padded: bool = False, reverse: bool = False) -> Any:
+    def call(self, inputs: Tensor, padded: bool = False, reverse: bool = False) -> Tensor:
         """Returns `encode(inputs, padded)`, unpadded by default, or `decode(inputs)` if `reverse`."""
         return self.decode(inputs) if reverse else self.encode(inputs, padded=padded)
 
@@ -225,26 +236,26 @@ class Encoder(TwoWayLayer):
         *batch, size = _check_samples(input_shape)
         return (*batch, None if size is None else count_frames(size, self.frame_size, self.hop, padded), self.features)
 
-    def compute_output_spec(self, inputs: Any, padded: bool = False, reverse: bool = False) -> keras.KerasTensor:
+    def compute_output_spec(self, inputs: Tensor, padded: bool = False, reverse: bool = False) -> keras.KerasTensor:
         """Returns the symbolic result of `call`."""
         return keras.KerasTensor(self.compute_output_shape(inputs.shape, padded, reverse), dtype="float32")
 
-    def _rebuild(self, frames: Any, xp: Any) -> Any:
+    def _rebuild(self, frames: Tensor, xp: ArrayFunctions) -> Tensor:
         """Returns the sound that the frames (B, T, F) cover fully, (B, T * hop - lap)."""
         steps = xp.shape(frames)[1]
         return overlap_add(self.synthesize(frames, xp), self.hop, xp)[:, self.lap : steps * self.hop]
 
-    def _as_frames(self, frames: Any, xp: Any) -> Any:
+    def _as_frames(self, frames: ArrayOrTensor, xp: ArrayFunctions) -> Any:
+        """Returns frames as float32, numpy or tensor, or raises."""
+        array: Any = np.asarray(frames) if xp is HOST else frames
+        if xp is HOST and array.dtype.kind not in "fiu":
+            raise ValueError(f"`frames` must be real numbers. Received: dtype={array.dtype}.")
+        self._check_frames(array.shape)
         if xp is HOST:
-            frames = np.asarray(frames)
-            if frames.dtype.kind not in "fiu":
-                raise ValueError(f"`frames` must be real numbers. Received: dtype={frames.dtype}.")
-            self._check_frames(frames.shape)
-            return finite("frames", frames.astype("float32", copy=False))
-        self._check_frames(frames.shape)
-        return keras.ops.cast(frames, "float32")
+            return finite("frames", array.astype("float32", copy=False))
+        return keras.ops.cast(array, "float32")
 
-    def _check_frames(self, shape: Any) -> tuple[int | None, ...]:
+    def _check_frames(self, shape: Iterable[int | None]) -> tuple[int | None, ...]:
         shape = tuple(shape)
         if len(shape) not in (2, 3) or shape[-2] == 0:
             raise ValueError(f"`frames` must have shape (T, F) or (B, T, F), T > 0. Received: shape={shape}.")
@@ -256,31 +267,30 @@ class Encoder(TwoWayLayer):
         return shape
 
 
-def _check_samples(shape: Any) -> tuple[int | None, ...]:
+def _check_samples(shape: Iterable[int | None]) -> tuple[int | None, ...]:
     shape = tuple(shape)
     if len(shape) not in (1, 2) or math.prod(n for n in shape if n is not None) == 0:
         raise ValueError(f"`samples` must have shape (S,) or (B, S), S > 0. Received: shape={shape}.")
     return shape
 
 
-def _as_samples(samples: Any, xp: Any) -> Any:
+def _as_samples(samples: ArrayOrTensor, xp: ArrayFunctions) -> Any:
     """Returns samples as float32, numpy or tensor, or raises."""
-    if xp is HOST:
-        samples = np.asarray(samples)
-    _check_samples(samples.shape)
-    dtype = keras.backend.standardize_dtype(samples.dtype)
+    array: Any = np.asarray(samples) if xp is HOST else samples
+    _check_samples(array.shape)
+    dtype = keras.backend.standardize_dtype(array.dtype)
     if dtype != "int16" and "float" not in dtype:
         raise ValueError(f"`samples` must be floats in [-1, 1] or int16 PCM. Received: dtype={dtype}.")
     if xp is not HOST:
-        samples = keras.ops.cast(samples, "float32")
+        array = keras.ops.cast(array, "float32")
     elif dtype != "int16":
-        return finite("samples", samples.astype("float32", copy=False))
+        return finite("samples", array.astype("float32", copy=False))
     else:
-        samples = samples.astype("float32")
-    return samples / 32768.0 if dtype == "int16" else samples
+        array = array.astype("float32")
+    return array / 32768.0 if dtype == "int16" else array
 
 
-def _bounded(pieces: Iterable[Any]) -> Iterator[np.ndarray]:
+def _bounded(pieces: Iterable[ArrayLike]) -> Iterator[np.ndarray]:
     """Yields non-empty float32 pieces of at most PIECE_SIZE samples."""
     for piece in pieces:
         piece = np.asarray(piece)

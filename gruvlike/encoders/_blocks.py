@@ -1,10 +1,9 @@
 """Block encoders: every sample belongs to one frame."""
 
-from typing import Any
-
 import keras
 
 from gruvlike import _checks
+from gruvlike._contracts import ArrayFunctions, Tensor
 from gruvlike.encoders._base import Encoder
 
 
@@ -25,14 +24,14 @@ class TimeBlocks(Encoder):
         array([[0.5  , 0.25 ], [0.125, 0.   ]], dtype=float32)
     """
 
-    def __init__(self, block_size: int, **kwargs: Any):
+    def __init__(self, block_size: int, **kwargs: object):
         self.block_size = _checks.positive_int("block_size", block_size)
         super().__init__(features=block_size, frame_size=block_size, hop=block_size, **kwargs)
 
-    def analyze(self, pieces: Any, xp: Any) -> Any:
+    def analyze(self, pieces: Tensor, xp: ArrayFunctions) -> Tensor:
         return pieces
 
-    def synthesize(self, frames: Any, xp: Any) -> Any:
+    def synthesize(self, frames: Tensor, xp: ArrayFunctions) -> Tensor:
         return frames
 
 
@@ -60,17 +59,17 @@ class BlockDFT(Encoder):
         Nayebi and Vitelli, GRUV: Algorithmic Music Generation using Recurrent Neural Networks, Stanford CS224d, 2015.
     """
 
-    def __init__(self, block_size: int, **kwargs: Any):
+    def __init__(self, block_size: int, **kwargs: object):
         self.block_size = _checks.positive_int("block_size", block_size)
         super().__init__(features=2 * block_size, frame_size=block_size, hop=block_size, **kwargs)
 
-    def analyze(self, pieces: Any, xp: Any) -> Any:
+    def analyze(self, pieces: Tensor, xp: ArrayFunctions) -> Tensor:
         real, imag = xp.rfft(pieces)
         mirror = slice(1, (self.block_size + 1) // 2)
         backwards = [xp.flip(part[..., mirror], axis=-1) for part in (real, imag)]
         return xp.concatenate([real, backwards[0], imag, -backwards[1]], axis=-1)
 
-    def synthesize(self, frames: Any, xp: Any) -> Any:
+    def synthesize(self, frames: Tensor, xp: ArrayFunctions) -> Tensor:
         # The real part of the inverse transform is the inverse of the Hermitian part, (Z[k] + conj(Z[-k])) / 2.
         size, half = self.block_size, self.block_size // 2 + 1
         real, imag = frames[..., :size], frames[..., size:]

@@ -1,12 +1,12 @@
 """Fourier encoders without redundancy, with and without overlap."""
 
 import math
-from typing import Any
 
 import keras
 import numpy as np
 
 from gruvlike import _checks
+from gruvlike._contracts import ArrayFunctions, Tensor
 from gruvlike.encoders._base import Encoder
 
 # Where the squared windows sum to less than this part of their largest sum, frames do not hold the sound: dividing by
@@ -34,14 +34,14 @@ class HalfDFT(Encoder):
         array([[ 1.,  0., -1., -1.]], dtype=float32)
     """
 
-    def __init__(self, block_size: int, **kwargs: Any):
+    def __init__(self, block_size: int, **kwargs: object):
         self.block_size = _checks.positive_int("block_size", block_size)
         super().__init__(features=block_size, frame_size=block_size, hop=block_size, **kwargs)
 
-    def analyze(self, pieces: Any, xp: Any) -> Any:
+    def analyze(self, pieces: Tensor, xp: ArrayFunctions) -> Tensor:
         return half_spectrum(pieces, xp)
 
-    def synthesize(self, frames: Any, xp: Any) -> Any:
+    def synthesize(self, frames: Tensor, xp: ArrayFunctions) -> Tensor:
         return from_half_spectrum(frames, xp)
 
 
@@ -74,7 +74,7 @@ class STFT(Encoder):
     """
 
     def __init__(
-        self, frame_size: int, hop: int | None = None, window: str | tuple[str, float] = "hann", **kwargs: Any
+        self, frame_size: int, hop: int | None = None, window: str | tuple[str, float] = "hann", **kwargs: object
     ):
         frame_size = _checks.positive_int("frame_size", frame_size)
         hop = max(1, frame_size // 2) if hop is None else hop
@@ -82,20 +82,20 @@ class STFT(Encoder):
         self.window = tuple(window) if isinstance(window, list) else window
         self._analysis, self._synthesis = window_pair(self.window, self.frame_size, self.hop)
 
-    def analyze(self, pieces: Any, xp: Any) -> Any:
+    def analyze(self, pieces: Tensor, xp: ArrayFunctions) -> Tensor:
         return half_spectrum(xp.multiply(pieces, self._analysis), xp)
 
-    def synthesize(self, frames: Any, xp: Any) -> Any:
+    def synthesize(self, frames: Tensor, xp: ArrayFunctions) -> Tensor:
         return xp.multiply(from_half_spectrum(frames, xp), self._synthesis)
 
 
-def half_spectrum(pieces: Any, xp: Any) -> Any:
+def half_spectrum(pieces: Tensor, xp: ArrayFunctions) -> Tensor:
     """Returns the N numbers (..., N) that determine the spectrum of N samples: real parts, then imaginary parts."""
     real, imag = xp.rfft(pieces)
     return xp.concatenate([real, imag[..., 1 : (pieces.shape[-1] + 1) // 2]], axis=-1)
 
 
-def from_half_spectrum(frames: Any, xp: Any) -> Any:
+def from_half_spectrum(frames: Tensor, xp: ArrayFunctions) -> Tensor:
     """Returns the N samples whose `half_spectrum` is given."""
     size = frames.shape[-1]
     half = size // 2 + 1
@@ -105,7 +105,7 @@ def from_half_spectrum(frames: Any, xp: Any) -> Any:
     return xp.irfft((frames[..., :half], imag), fft_length=size)
 
 
-def window_pair(window: Any, size: int, hop: int) -> tuple[np.ndarray, np.ndarray]:
+def window_pair(window: str | tuple[str, float], size: int, hop: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the windows of analysis and synthesis (size,), float32, whose product overlap-adds to one.
 
     Raises:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gruvlike import _checks
 from gruvlike._arrays import on_host
+from gruvlike._contracts import ArrayFunctions, ArrayOrTensor, Tensor
 from gruvlike.decoders import GriffinLim
 from gruvlike.encoders._base import Encoder
 from gruvlike.encoders._fourier import window_pair
@@ -69,7 +70,7 @@ class LogSpectrum(Encoder):
         iterations: int = 32,
         momentum: float = 0.99,
         random_seed: int = 0,
-        **kwargs: Any,
+        **kwargs: object,
     ):
         frame_size = _checks.positive_int("frame_size", frame_size)
         if mels is not None:
@@ -91,13 +92,13 @@ class LogSpectrum(Encoder):
         self._gain = float(2 / np.sum(np.abs(self.analysis_window)))
         self._filters = None if mels is None else _mel_filters(mels, sample_rate, frame_size)
 
-    def analyze(self, pieces: Any, xp: Any) -> Any:
+    def analyze(self, pieces: Tensor, xp: ArrayFunctions) -> Tensor:
         real, imag = xp.rfft(xp.multiply(pieces, self.analysis_window * np.float32(self._gain)))
         # The floor inside the root keeps the gradient finite in silence.
         magnitudes = xp.sqrt(real * real + imag * imag + self._floor**2)
         return xp.log(magnitudes if self._filters is None else xp.matmul(magnitudes, self._filters.T))
 
-    def decode(self, frames: Any) -> Any:
+    def decode(self, frames: ArrayOrTensor) -> Any:
         """Returns a sound with nearly the spectrum of the frames; numpy only, otherwise as `Encoder.decode`.
 
         Raises:
@@ -108,7 +109,7 @@ class LogSpectrum(Encoder):
                 "LogSpectrum decodes numpy arrays only: the phase is rebuilt on the host. "
                 f"Received: {type(frames).__name__}. Convert it with `keras.ops.convert_to_numpy` outside of a model."
             )
-        return super().decode(frames)
+        return super().decode(np.asarray(frames))
 
     def decoder(self) -> GriffinLim:
         """Returns a `GriffinLim` of this encoder's `iterations`, `momentum` and `random_seed`."""
@@ -129,9 +130,9 @@ class LogSpectrum(Encoder):
             magnitudes = _without_filters(magnitudes, self._filters)
         return np.sqrt(np.maximum(magnitudes**2 - self._floor**2, 0.0)) / np.float32(self._gain)
 
-    def _rebuild(self, frames: np.ndarray, xp: Any) -> np.ndarray:
-        nothing = np.zeros((len(frames), 0), "float32")  # fewer frames than overlap cover no sample fully
-        return next(self.decoder().stream([frames]), nothing)
+    def _rebuild(self, frames: Tensor, xp: ArrayFunctions) -> np.ndarray:
+        nothing = np.zeros((frames.shape[0], 0), "float32")  # fewer frames than overlap cover no sample fully
+        return next(self.decoder().stream([np.asarray(frames)]), nothing)
 
 
 def _mel_filters(mels: int, sample_rate: int | None, frame_size: int) -> np.ndarray:

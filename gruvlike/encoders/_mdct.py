@@ -1,12 +1,13 @@
 """The modified discrete cosine transform: lapped, and yet N numbers for N samples."""
 
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 import numpy as np
 
 from gruvlike import _checks
+from gruvlike._contracts import ArrayFunctions, Tensor
 from gruvlike.encoders._base import Encoder
 
 LARGEST_MATRIX = 512  # up to this block size a matrix product is faster than a Fourier transform
@@ -40,7 +41,7 @@ class MDCT(Encoder):
         Aliasing Cancellation, ICASSP 1987.
     """
 
-    def __init__(self, block_size: int, window: Literal["sine", "kbd", "vorbis"] = "sine", **kwargs: Any):
+    def __init__(self, block_size: int, window: Literal["sine", "kbd", "vorbis"] = "sine", **kwargs: object):
         self.block_size = _checks.positive_int("block_size", block_size)
         if block_size % 2:
             raise ValueError(f"`block_size` must be even for the MDCT. Received: block_size={block_size}.")
@@ -49,11 +50,11 @@ class MDCT(Encoder):
         self._window = WINDOWS[window](2 * block_size).astype("float32")
         self._dct = _matrix_dct if block_size <= LARGEST_MATRIX else _fast_dct
 
-    def analyze(self, pieces: Any, xp: Any) -> Any:
+    def analyze(self, pieces: Tensor, xp: ArrayFunctions) -> Tensor:
         a, b, c, d = _quarters(xp.multiply(pieces, self._window))
         return self._dct(xp.concatenate([-xp.flip(c, axis=-1) - d, a - xp.flip(b, axis=-1)], axis=-1), xp)
 
-    def synthesize(self, frames: Any, xp: Any) -> Any:
+    def synthesize(self, frames: Tensor, xp: ArrayFunctions) -> Tensor:
         folded = self._dct(frames, xp)
         first, second = folded[..., : self.block_size // 2], folded[..., self.block_size // 2 :]
         pieces = [second, -xp.flip(second, axis=-1), -xp.flip(first, axis=-1), -first]
@@ -77,12 +78,12 @@ WINDOWS = {
 }
 
 
-def _quarters(pieces: Any) -> list[Any]:
+def _quarters(pieces: Tensor) -> list[Tensor]:
     size = pieces.shape[-1] // 4
     return [pieces[..., i * size : (i + 1) * size] for i in range(4)]
 
 
-def _matrix_dct(x: Any, xp: Any) -> Any:
+def _matrix_dct(x: Tensor, xp: ArrayFunctions) -> Tensor:
     """Returns the orthonormal DCT-IV of (..., N), its own inverse, by a product with its matrix."""
     return xp.matmul(x, _matrix(x.shape[-1]))
 
@@ -93,7 +94,7 @@ def _matrix(size: int) -> np.ndarray:
     return (np.sqrt(2 / size) * np.cos(np.pi / size * np.outer(index, index))).astype("float32")
 
 
-def _fast_dct(x: Any, xp: Any) -> Any:
+def _fast_dct(x: Tensor, xp: ArrayFunctions) -> Tensor:
     """Returns the orthonormal DCT-IV of (..., N), its own inverse, by a complex Fourier transform of size N / 2."""
     size = x.shape[-1]
     angle = -np.pi / size * (np.arange(size // 2) + 0.125)
@@ -103,7 +104,7 @@ def _fast_dct(x: Any, xp: Any) -> Any:
     return xp.reshape(xp.stack([real, -xp.flip(imag, axis=-1)], axis=-1), (*xp.shape(x)[:-1], size))
 
 
-def _turn(real: Any, imag: Any, angle: np.ndarray, gain: float, xp: Any) -> tuple[Any, Any]:
+def _turn(real: Tensor, imag: Tensor, angle: np.ndarray, gain: float, xp: ArrayFunctions) -> tuple[Tensor, Tensor]:
     """Multiplies complex numbers by `gain * exp(i * angle)`."""
     cosine, sine = ((gain * part).astype("float32") for part in (np.cos(angle), np.sin(angle)))
     by = xp.multiply  # torch tensors times numpy arrays, with gradients

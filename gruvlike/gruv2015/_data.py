@@ -132,7 +132,7 @@ def prepare(
         True
     """
     block_size, steps = positive_int("block_size", block_size), positive_int("steps", steps)
-    x, y, longest = [], [], 0
+    inputs, targets, longest = [], [], 0
     for path, samples in _tracks(Path(wav_path), positive_int("max_files", max_files)):
         frames = to_frames(samples, block_size, time_domain)
         count = (len(frames) - 1) // steps
@@ -140,9 +140,9 @@ def prepare(
             logger.warning("%s is too short for a window of %d blocks: it has %d.", path, steps, len(frames))
         longest = max(longest, len(samples))
         shape = (count, steps, frames.shape[1])
-        x.append(frames[: count * steps].reshape(shape))
-        y.append(frames[1 : count * steps + 1].reshape(shape))
-    x, y = np.concatenate(x), np.concatenate(y)
+        inputs.append(frames[: count * steps].reshape(shape))
+        targets.append(frames[1 : count * steps + 1].reshape(shape))
+    x, y = np.concatenate(inputs), np.concatenate(targets)
     if not len(x):
         raise ValueError(
             f"No window of steps={steps} fits: it needs {steps + 1} blocks, more than {steps * block_size} samples; "

@@ -10,6 +10,7 @@ import pytest
 import gruvlike as gl
 from gruvlike._contracts import KeepsState, StopsForAReason, WindowsLike
 from gruvlike.callbacks import NaNGuard, run_callbacks
+from gruvlike.callbacks._identity import differences
 
 pytestmark = pytest.mark.backends
 
@@ -179,3 +180,12 @@ def test_a_recipe_is_in_the_settings_as_json_gives_it_back(parts, tmp_path):
 def test_a_recipe_that_json_cannot_hold_is_refused(tmp_path, value):
     with pytest.raises(TypeError, match="A recipe must be plain data"):
         run_callbacks(tmp_path, recipe={"units": value})
+
+
+def test_a_registered_class_may_move_to_another_file():
+    then = {"module": "gruvlike.normalizers", "registered_name": "gruvlike>MinMax", "config": {"features": 3}}
+    now = {**then, "module": "gruvlike.normalizers._affine"}
+    assert list(differences(then, now)) == []
+    assert list(differences(then, {**now, "config": {"features": 4}})) == ["features was 3 and is 4"]
+    stock = {"module": "keras.layers", "registered_name": None}
+    assert list(differences(stock, {**stock, "module": "keras"})) == ['module was "keras.layers" and is "keras"']

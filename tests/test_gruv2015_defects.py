@@ -113,7 +113,7 @@ def test_music_takes_two_bytes_a_sample(corpus):
     assert corpus.file.stat().st_size < 2 * samples + 20_000  # 2015 took 32 bytes a sample, all of them in memory
     assert isinstance(corpus[0].pcm, np.memmap)
     (batch,) = corpus.windows(gl.BlockDFT(32), steps=10, batch_size=4)[0]
-    assert batch.dtype == np.int16
+    assert batch["pcm"].dtype == np.int16
 
 
 def test_an_excerpt_never_runs_past_the_end(corpus):

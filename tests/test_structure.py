@@ -326,7 +326,6 @@ def test_at_most_eight_private_rooms_stand_at_the_top(structure, ours):
     assert len(structure.private_rooms(ours)) <= 8
 
 
-@pytest.mark.xfail(strict=True, reason="before the restructuring")
 def test_each_attribute_of_ours_is_born_in_init(structure, ours):
     assert structure.late_attributes(ours) == {}
 

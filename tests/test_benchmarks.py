@@ -171,6 +171,7 @@ def test_start_measures_whole_processes(bench, tmp_path):
         bench("start").python("-c", "raise SystemExit(1)")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning")  # librosa's reader
 def test_prepare(bench):
     prepare = bench("prepare")
@@ -246,6 +247,7 @@ def test_train_compares_the_half_with_the_whole(bench, tiny):
     assert [row.unit for row in rows] == ["GFLOP/s", "GFLOP/s", "s"]
 
 
+@pytest.mark.slow
 def test_train(bench, tiny):
     rows, notes = bench("train").measure(tuple(tiny[:1]), steps=1, rounds=1, peak_size=64)
     check(rows)
@@ -299,6 +301,7 @@ def test_what_half_a_spectrum_can_gain_is_counted(bench):
     assert f"are {paper.parameters() / halved.parameters():.2f} times as many" in text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the parts of a step are measured with TensorFlow")
 def test_parts(bench, tiny):
     ((name, *times, forward, backward, peak),), _ = bench("parts").measure((tiny[1],), rounds=1, peak_size=64)
@@ -311,6 +314,7 @@ def test_parts(bench, tiny):
     assert tiny[1].gflop() == pytest.approx((3 * inner - first) / 1e9)
 
 
+@pytest.mark.slow
 def test_choices(bench, tiny):
     choices = bench("choices")
     unrolled = "plain Keras, `unroll=True`"
@@ -361,6 +365,7 @@ def test_the_operations_of_a_step_are_counted(bench, tiny):
     assert tiny[0].gflop() == pytest.approx((4 * reading + 6 * inner) * 2 * 5 / 1e9)
 
 
+@pytest.mark.slow
 def test_generate(bench, tiny):
     rows, notes = bench("generate").measure(
         tuple(tiny[:1]), seconds=0.001, rounds=1, lengths=(2, 4), total=4, late=70, read=2**20

@@ -32,7 +32,7 @@ class Case(NamedTuple):
 
 @pytest.fixture(
     params=[f"made/{n}" for n in ("lstm2", "gru1", "time_lstm")]
-    + [f"published/{n}" for n in ("lstm1", "gru2", "time_lstm")]
+    + [pytest.param(f"published/{n}", marks=pytest.mark.slow) for n in ("lstm1", "gru2", "time_lstm")]
 )
 def case(request):
     origin, name = request.param.split("/")

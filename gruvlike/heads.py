@@ -44,6 +44,10 @@ class Head(PlainLayer):
         array([[0. , 0.5]], dtype=float32)
     """
 
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.built = True  # otherwise each `train_on_batch` has Keras trace the whole model first, to build it
+
     def outputs(self, width: int) -> int:
         """Returns how many numbers the stack must give for a frame of `width` numbers."""
         raise NotImplementedError(f"{type(self).__name__} must define `outputs(width)`.")

@@ -45,7 +45,7 @@ def available_bytes() -> int | None:
         if devices := tf.config.list_physical_devices("GPU"):
             limits = [one.memory_limit for one in tf.config.get_logical_device_configuration(devices[0]) or ()]
             total = 2**20 * limits[0] if limits and limits[0] else _cuda_bytes()
-            # TensorFlow takes all memory for itself at first and tells only what it has given out of that.
+            # TensorFlow takes all memory for itself at first and tells only how much of that it has given out.
             return total and total - tf.config.experimental.get_memory_info("GPU:0")["current"]
     return _host_bytes()
 
@@ -66,7 +66,7 @@ def _cuda_bytes() -> int | None:
 
 
 def _host_bytes() -> int | None:
-    """Free memory of this machine or container: what the page cache holds counts as free."""
+    """Free memory of this machine or container: the page cache counts as free."""
     found = []
     try:
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -82,7 +82,7 @@ def _host_bytes() -> int | None:
 
 
 def describe_gpus() -> str:
-    """Names what the backend found. Whether a layer then runs on cuDNN is decided by its shapes and arguments."""
+    """Names the GPUs that the backend found. Whether a layer runs on cuDNN depends on its shapes and arguments."""
     backend, cudnn = keras.backend.backend(), None
     if backend == "tensorflow":
         import tensorflow as tf

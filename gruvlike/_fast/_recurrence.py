@@ -15,16 +15,16 @@ A backend that differentiates the loop by the chain rule computes one term a ste
 as large as K. But the sum is one product of two tall matrices, the outputs and the deltas of all steps below each
 other. So the layer is differentiated by hand, in three parts:
 
-1. Forward pass, from the first step to the last. It keeps what the gates read and the states before each step.
+1. Forward pass, from the first step to the last. It keeps the inputs of the gates and the states before each step.
 2. Backward pass, from the last step to the first. It carries the gradient of the states. In each step the backend
-   differentiates the gates alone, which gives d[t]; d[t] K' is what flows on to h[t-1]. It keeps d[t].
+   differentiates the gates alone, which gives d[t]; d[t] K' is the part that flows on to h[t-1]. It keeps d[t].
 3. After the loop, one product gives dK; the gradient by x[t] comes with the gates, and that of the bias is a sum.
 
 Shapes: batch B, steps T, units H, and G the width of all gates together. Projected inputs are (T, B, G), the kernel is
 (H, G), the bias (G,), and each state (B, H). Names that begin with `d_` are gradients of the loss.
 
 References:
-    Werbos, "Backpropagation Through Time: What It Does and How to Do It", 1990.
+    Werbos, "Backpropagation Through Time", Proceedings of the IEEE 78, 1990.
     Appleyard, Kocisky and Blunsom, "Optimizing Performance of Recurrent Neural Networks on GPUs", 2016 (one product
     for all steps).
 """

@@ -124,7 +124,7 @@ def restore(checkpoint: Checkpoint, model: "AudioModel") -> None:
     """Gives all variables of `model`, its optimizer and its random generators the values of the checkpoint.
 
     Raises:
-        ValueError: If any bit of them is not what was saved, or the normalizer was fitted to other music. The model is
+        ValueError: If any bit of them is not as it was saved, or the normalizer was fitted to other music. The model is
             then as it was.
     """
     variables = _state.variables(model)

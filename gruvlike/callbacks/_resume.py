@@ -46,7 +46,7 @@ def resume(checkpoint: Checkpoint, call: FitCall) -> Progress:
     """Restores the variables of a checkpoint, and returns its progress with the versions and the rate of now.
 
     Raises:
-        ValueError: If the run is another one, or any bit of its variables is not what was saved.
+        ValueError: If the run is another one, or any bit of its variables is not as it was saved.
     """
     model, progress, identity = call.model, checkpoint.progress, _identity.identity(call)
     _identity.check_same(progress.identity, identity, checkpoint.path.parent)

@@ -287,6 +287,17 @@ class AudioModel(keras.Model):
             ValueError: If the windows come from a corpus of another sample rate, there are none, a batch cannot fit in
                 memory, or stateful windows meet a stack whose state cannot be carried.
 
+        Example:
+            >>> import gruvlike as gl, numpy as np
+            >>> music = np.sin(np.arange(4000) / 9).astype("float32")
+            >>> encoder = gl.BlockDFT(block_size=8)
+            >>> normalizer = gl.Standardizer().fit(music, encoder)
+            >>> model = gl.AudioModel(encoder, normalizer, gl.recurrent_stack(16, units=(4,)), sample_rate=8000)
+            >>> model.compile("adam")
+            >>> history = model.fit(music[:880].reshape(10, 88), epochs=2, verbose=0)
+            >>> len(history.history["relative_loss"])
+            2
+
         References:
             Williams and Peng, "An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network
             Trajectories", 1990 (truncated back-propagation through time).

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 import gruvlike as gl
+from gruvlike._contracts import StopsForAReason
 from gruvlike.cli._console import say
 from gruvlike.cli._options import add_flags, add_run_options, recipe_of, run_options
 from gruvlike.cli._parser import Commands, add_command
@@ -53,8 +54,8 @@ def train(options: argparse.Namespace) -> None:
     )
     _session.fit(model, windows, validation_windows, watchers, recipe.epochs, recipe.minutes)
     for guard in watchers:
-        if reason := getattr(guard, "reason", None):
-            raise ValueError(reason)
+        if isinstance(guard, StopsForAReason) and guard.reason:
+            raise ValueError(guard.reason)
     if summary := _summary.write_summary(directory):
         say(summary)
     say(f"model: {model_file(directory)}")

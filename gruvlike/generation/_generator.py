@@ -22,7 +22,7 @@ from gruvlike.heads import Head, Point
 from gruvlike.models import AudioModel, load
 from gruvlike.normalizers import Normalizer
 
-_FRAMES_AT_ONCE = 4  # of a stream: a few frames of latency, at most of the throughput (docs/speed.md)
+_FRAMES_AT_ONCE = 4  # of a stream: a latency of a few frames
 
 
 class Generator:
@@ -188,7 +188,7 @@ class Generator:
         Args:
             seed: As for `extend`, like all the others but one.
             frames_at_once: Frames that are predicted before a piece is yielded: the latency, and the price of it. Each
-                number compiles a loop of its own; docs/speed.md has the throughput.
+                number compiles a loop of its own; `benchmarks/generate.py` measures the throughput.
 
         Yields:
             Float32 samples, (S,) or (clips, S), of any length; put end to end they are the song.

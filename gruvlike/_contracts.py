@@ -72,6 +72,28 @@ class Announces(Protocol):
         """Says that samples [start, stop) are about to be read."""
 
 
+class BeatLike(Protocol):
+    """The beat of a sound: `gruvlike.rhythm.Beat`."""
+
+    @property
+    def beat_seconds(self) -> float: ...
+    @property
+    def phase_seconds(self) -> float:
+        """Time of a downbeat, from the start of the sound."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether the beat is clear enough to rely on."""
+
+
+@runtime_checkable
+class HasBeat(Protocol):
+    """A track whose beat may have been found."""
+
+    @property
+    def beat(self) -> BeatLike | None: ...
+
+
 TrackType = TypeVar("TrackType", bound=Track, covariant=True)
 
 
@@ -97,6 +119,8 @@ class Batch(TypedDict):
 
     pcm: Tensor
     """int16 or float32 (B, S)."""
+    conditions: NotRequired[dict[str, Tensor]]
+    """Numbers of the model's conditions, by their names: float32 (B, T, n), or PCM (B, n, S) of earlier windows."""
     reset: NotRequired[Tensor]
     """bool (B,): where the states of a stateful batch start from zero. Its absence says that windows stand alone."""
 
@@ -106,6 +130,12 @@ class Batches(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> "tuple[Batch | Tensor, ...]": ...
+
+
+class ConditionSupply(Protocol):
+    """Gives the numbers of a model's conditions for a window: `gruvlike.conditions.Supply`."""
+
+    def __call__(self, track: Track, start: int, span: int, key: tuple[int, ...]) -> dict[str, np.ndarray]: ...
 
 
 @runtime_checkable
@@ -132,6 +162,14 @@ class WindowsLike(Protocol):
     def position(self, batch_index: int, row: int) -> tuple[Track, int]: ...
     def go_to(self, epoch: int, first_batch: int = 0) -> None:
         """Makes index 0 that batch of that epoch."""
+
+
+@runtime_checkable
+class TakesSupply(Protocol):
+    """Windows that can hold the numbers of a model's conditions, too: `gruvlike.Windows`."""
+
+    supply: ConditionSupply | None
+    """Adds the numbers to each window; `AudioModel` sets it."""
 
 
 class FramesOfSound(Protocol):

@@ -1,32 +1,57 @@
 """The compiled loop of generation: steps that read a seed, then steps that read the step before.
 
-One program is compiled for each (network, number of clips, chunk). All else is data, so that nothing more is compiled:
-
-- `steps`: how many of the `chunk` steps are taken. A song of any length is some whole chunks and a part of one.
-- `buffer` and `forced`: the first `forced` steps read the buffer (a seed), the others the frame of the step before.
-- `begin`: the step at which each clip begins. Seeds of unlike lengths end together, so a shorter one begins later:
-  until then its states stay as they are.
-- `noise` and `temperature`: the random numbers of each step, made on the host by `uniform_noise`.
+One program is compiled for each (network, number of clips, chunk). All else is data, the `Orders` of a run, so that
+nothing more is compiled. Seeds of unlike lengths end together, so a shorter one begins later: until then its states
+stay as they are.
 """
 
 import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from gruvlike._contracts import Tensor
 from gruvlike._step._stateless import Weights
-from gruvlike._step._step import Carried, Step
+from gruvlike._step._step import Carried, Pull, Step
 
 _CHUNK_BYTES = 8 * 2**20  # of output frames: this bounds memory, and how often the host is asked
 Recorded = Callable[..., tuple[Tensor, list[Tensor]]]
+Numbers = Mapping[str, np.ndarray]  # of the stack's other inputs, (T, n) each, by name
 
 _ALL = 2**30  # more steps than a chunk has
+
+
+class Orders(NamedTuple):
+    """All that a run of the loop is told.
+
+    Attributes:
+        steps: How many of the chunk's steps are taken. A song of any length is some whole chunks and a part of one.
+        buffer: Frames of a seed, (chunk, B, W).
+        forced: The first so many steps read the buffer, the others the frame of the step before.
+        begin: The step at which each clip begins, int (B,).
+        noise: Uniform numbers of each step, (chunk, B, draws), made on the host by `uniform_noise`.
+        temperature: Of the draws.
+        given: Numbers of the stack's other inputs at each step, each (chunk, B, n), by name.
+        pull: Of the leash; without effect on a step that has none.
+    """
+
+    steps: Any
+    buffer: Tensor
+    forced: Any
+    begin: Any
+    noise: Tensor
+    temperature: Any
+    given: dict[str, Tensor]
+    pull: Pull
+
+    def at(self, index: Any) -> tuple[Tensor, Any, dict[str, Tensor], Pull]:
+        """Returns the arguments of step number `index` that follow those which are carried."""
+        return self.noise[index], self.temperature, {name: one[index] for name, one in self.given.items()}, self.pull
 
 
 class Loop:
@@ -49,33 +74,53 @@ class Loop:
         # Inputs that most runs do not use stay on the device.
         self._no_frames = keras.ops.zeros(self._shape, "float32")
         self._no_noise = keras.ops.full((self.chunk, batch_size, step.draws), 0.5, "float32")
+        self._no_pull = Pull(0.0, keras.ops.zeros(self._shape[1:], "float32"))
         self._at_once = np.zeros(batch_size, np.int32)
 
     def start(self) -> Carried:
         """Returns the zero frame and the initial states."""
         return self.step.start(self._shape[1])
 
-    def read(self, seeds: Sequence[np.ndarray], carried: Carried) -> Carried:
+    def read(
+        self, seeds: Sequence[np.ndarray], carried: Carried, given: Sequence[Numbers] | None = None
+    ) -> Carried:
         """Reads the frames of each clip, (T, W) of any lengths; the frame that is carried then is of no use.
+
+        Args:
+            seeds: The frames of each clip.
+            carried: The states to begin with.
+            given: Of each clip, the numbers of the stack's other inputs, (T, n) each.
 
         Returns:
             The states after the last frame of each, carried into the first `run`.
         """
         longest = max(map(len, seeds))
         begin = np.array([longest - len(seed) for seed in seeds], np.int32)
+        names = list(given[0]) if given else []
         for start in range(0, longest, self.chunk):
-            steps = min(self.chunk, longest - start)
-            buffer = np.zeros(self._shape, np.float32)
-            for clip, (seed, late) in enumerate(zip(seeds, begin, strict=True)):
-                part = seed[max(0, start - late) : max(0, start + steps - late)]
-                buffer[steps - len(part) : steps, clip] = part
-            waiting = np.maximum(begin - start, 0).astype(np.int32)
-            frames = keras.ops.convert_to_tensor(buffer)
-            _, carried = self._run(frames, waiting, _ALL, self._no_noise, 0.0, steps, carried)
+            stop = min(start + self.chunk, longest)
+            parts = {name: _aligned([one[name] for one in given or ()], start, stop, self.chunk) for name in names}
+            orders = Orders(
+                steps=stop - start,
+                buffer=keras.ops.convert_to_tensor(_aligned(seeds, start, stop, self.chunk)),
+                forced=_ALL,
+                begin=np.maximum(begin - start, 0).astype(np.int32),
+                noise=self._no_noise,
+                temperature=0.0,
+                given=keras.tree.map_structure(keras.ops.convert_to_tensor, parts),
+                pull=self._no_pull,
+            )
+            _, carried = self._run(orders, carried)
         return carried
 
     def run(
-        self, steps: int, carried: Carried, noise: np.ndarray | None = None, temperature: float = 1.0
+        self,
+        steps: int,
+        carried: Carried,
+        noise: np.ndarray | None = None,
+        temperature: float = 1.0,
+        given: Numbers | None = None,
+        pull: Pull | None = None,
     ) -> tuple[np.ndarray, Carried]:
         """Takes `steps` steps, at most `chunk`, each of which reads the frame of the step before.
 
@@ -84,31 +129,40 @@ class Loop:
             carried: The result of the run before, or of `read`.
             noise: Uniform numbers (B, steps, draws); not needed if nothing is drawn.
             temperature: Of the draws.
+            given: Numbers of the stack's other inputs, (B, steps, n) each, by name.
+            pull: Of the leash, if the step has one.
 
         Returns:
             Frames (B, steps, W), and the argument `carried` of the next run.
         """
-        drawn = self._no_noise
-        if noise is not None and self.step.draws:
-            padded = np.full(drawn.shape, 0.5, np.float32)
-            padded[:steps] = noise.swapaxes(0, 1)
-            drawn = keras.ops.convert_to_tensor(padded)
-        outputs, carried = self._run(self._no_frames, self._at_once, 0, drawn, temperature, steps, carried)
+        drawn = self._no_noise if noise is None or not self.step.draws else self._padded(noise, 0.5)
+        numbers = {name: self._padded(one, 0.0) for name, one in (given or {}).items()}
+        pull = self._no_pull if pull is None else pull
+        orders = Orders(steps, self._no_frames, 0, self._at_once, drawn, temperature, numbers, pull)
+        outputs, carried = self._run(orders, carried)
         # Cut on the host: on JAX a slice of the tensor would compile anew for each number of steps.
         return keras.ops.convert_to_numpy(outputs)[:steps].swapaxes(0, 1), carried
 
-    def _run(
-        self,
-        buffer: Tensor,
-        begin: np.ndarray,
-        forced: int,
-        noise: Tensor,
-        temperature: float,
-        steps: int,
-        carried: Carried,
-    ) -> tuple[Tensor, Carried]:
+    def _padded(self, numbers: np.ndarray, value: float) -> Tensor:
+        """Returns numbers (B, steps, n) as (chunk, B, n)."""
+        padded = np.full((self.chunk, len(numbers), numbers.shape[-1]), value, np.float32)
+        padded[: numbers.shape[1]] = numbers.swapaxes(0, 1)
+        return keras.ops.convert_to_tensor(padded)
+
+    def _run(self, orders: Orders, carried: Carried) -> tuple[Tensor, Carried]:
         """Runs the compiled program of the backend; returns frames (chunk, B, W), and those and the states to carry."""
         raise NotImplementedError
+
+
+def _aligned(clips: Sequence[np.ndarray], start: int, stop: int, chunk: int) -> np.ndarray:
+    """Returns steps [start, stop) of clips (T, n) that end together, (chunk, B, n), with zeros around them."""
+    longest = max(map(len, clips))
+    buffer = np.zeros((chunk, len(clips), clips[0].shape[-1]), np.float32)
+    for number, clip in enumerate(clips):
+        late = longest - len(clip)
+        part = clip[max(0, start - late) : max(0, stop - late)]
+        buffer[stop - start - len(part) : stop - start, number] = part
+    return buffer
 
 
 class _TensorFlowLoop(Loop):
@@ -119,45 +173,30 @@ class _TensorFlowLoop(Loop):
         self._tf = tf
         self._function = tf.function(self._graph, jit_compile=True, autograph=False)
 
-    def _run(
-        self,
-        buffer: Tensor,
-        begin: np.ndarray,
-        forced: int,
-        noise: Tensor,
-        temperature: float,
-        steps: int,
-        carried: Carried,
-    ) -> tuple[Tensor, Carried]:
-        numbers = map(self._tf.constant, (begin, forced, np.float32(temperature), steps))
-        begin, forced, temperature, steps = numbers
-        outputs, frame, states = self._function(buffer, begin, forced, noise, temperature, steps, *carried)
-        return outputs, Carried(frame, states)
+    def _run(self, orders: Orders, carried: Carried) -> tuple[Tensor, Carried]:
+        # A number of Python would be a constant of the program, and each other one a program of its own.
+        outputs, *after = self._function(keras.tree.map_structure(self._tensor, orders), carried)
+        return outputs, Carried(*after)
 
-    def _graph(
-        self,
-        buffer: Tensor,
-        begin: Tensor,
-        forced: Tensor,
-        noise: Tensor,
-        temperature: Tensor,
-        steps: Tensor,
-        frame: Tensor,
-        states: list[Tensor],
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def _tensor(self, one: Any) -> Tensor:
+        return self._tf.constant(np.float32(one)) if isinstance(one, float) else self._tf.convert_to_tensor(one)
+
+    def _graph(self, orders: Orders, carried: Carried) -> tuple[Tensor, Tensor, list[Tensor]]:
         tf = self._tf
 
         def body(index: Tensor, outputs: Any, frame: Tensor, before: list[Tensor]) -> tuple[Any, ...]:
-            frame = tf.where(index < forced, buffer[index], frame)
-            frame, after = self.step(frame, before, noise[index], temperature)
+            frame = tf.where(index < orders.forced, orders.buffer[index], frame)
+            frame, after = self.step(Carried(frame, before), *orders.at(index))
             # A condition, not a choice at each step: XLA would fuse that with the cells, and round otherwise.
-            after = tf.cond(index < latest, lambda: _begun(tf.where, index >= begin, after, before), lambda: after)
+            after = tf.cond(
+                index < latest, lambda: _begun(tf.where, index >= orders.begin, after, before), lambda: after
+            )
             return index + 1, outputs.write(index, frame), frame, after
 
-        latest = tf.reduce_max(begin)
+        latest = tf.reduce_max(orders.begin)
         outputs = tf.TensorArray(tf.float32, size=self.chunk, element_shape=self._shape[1:])
-        start = (tf.constant(0), outputs, frame, states)
-        _, outputs, frame, states = tf.while_loop(lambda index, *_: index < steps, body, start)
+        start = (tf.constant(0), outputs, *carried)
+        _, outputs, frame, states = tf.while_loop(lambda index, *_: index < orders.steps, body, start)
         return outputs.stack(), frame, states
 
 
@@ -169,50 +208,28 @@ class _JaxLoop(Loop):
         self._jax = jax
         self._function = jax.jit(self._graph)
 
-    def _run(
-        self,
-        buffer: Tensor,
-        begin: np.ndarray,
-        forced: int,
-        noise: Tensor,
-        temperature: float,
-        steps: int,
-        carried: Carried,
-    ) -> tuple[Tensor, Carried]:
+    def _run(self, orders: Orders, carried: Carried) -> tuple[Tensor, Carried]:
         # Weights are arguments: as captured constants they would be copied into the program, and stale after more
         # training.
-        weights = self.step.stack.weights()
-        numbers = begin, forced, np.float32(temperature), steps
-        outputs, frame, states = self._function(weights, buffer, noise, *numbers, *carried)
-        return outputs, Carried(frame, states)
+        outputs, *after = self._function(self.step.stack.weights(), orders, carried)
+        return outputs, Carried(*after)
 
-    def _graph(
-        self,
-        weights: Weights,
-        buffer: Tensor,
-        noise: Tensor,
-        begin: Tensor,
-        forced: Tensor,
-        temperature: Tensor,
-        steps: Tensor,
-        frame: Tensor,
-        states: list[Tensor],
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def _graph(self, weights: Weights, orders: Orders, carried: Carried) -> tuple[Tensor, Tensor, list[Tensor]]:
         jax, numpy = self._jax, self._jax.numpy
         call = self.step.stack.with_weights(weights)
 
         def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             index, outputs, frame, before = carry
-            frame = numpy.where(index < forced, buffer[index], frame)
-            frame, after = self.step(frame, before, noise[index], temperature, call)
+            frame = numpy.where(index < orders.forced, orders.buffer[index], frame)
+            frame, after = self.step(Carried(frame, before), *orders.at(index), call)
             after = jax.lax.cond(
-                index < latest, lambda: _begun(numpy.where, index >= begin, after, before), lambda: after
+                index < latest, lambda: _begun(numpy.where, index >= orders.begin, after, before), lambda: after
             )
             return index + 1, jax.lax.dynamic_update_index_in_dim(outputs, frame, index, 0), frame, after
 
-        latest = numpy.max(begin)
-        start = (0, numpy.zeros(self._shape, "float32"), frame, states)
-        _, outputs, frame, states = jax.lax.while_loop(lambda carry: carry[0] < steps, body, start)
+        latest = numpy.max(orders.begin)
+        start = (0, numpy.zeros(self._shape, "float32"), *carried)
+        _, outputs, frame, states = jax.lax.while_loop(lambda carry: carry[0] < orders.steps, body, start)
         return outputs, frame, states
 
 
@@ -228,38 +245,40 @@ class _TorchLoop(Loop):
         self._device: Any = keras.ops.zeros(()).device
         self._recorded: Recorded | None = None
 
-    def _run(
-        self,
-        buffer: Tensor,
-        begin: np.ndarray,
-        forced: int,
-        noise: Tensor,
-        temperature: float,
-        steps: int,
-        carried: Carried,
-    ) -> tuple[Tensor, Carried]:
+    def _run(self, orders: Orders, carried: Carried) -> tuple[Tensor, Carried]:
         import torch
 
+        def number(value: float) -> torch.Tensor:
+            return torch.tensor(float(value), device=self._device)
+
         weights, (frame, states) = self.step.stack.weights(), carried
-        temperature = torch.tensor(float(temperature), device=self._device)
-        outputs, latest = [], int(begin.max())
+        pull = Pull(number(orders.pull.strength), orders.pull.home)
+        orders = orders._replace(temperature=number(orders.temperature), pull=pull)
+        outputs, latest = [], int(orders.begin.max())
         with torch.no_grad():
             if self._recorded is None:
-                self._recorded = self._record(weights, frame, states, noise[0], temperature)
-            for index in range(steps):
-                before, frame = states, buffer[index] if index < forced else frame
-                frame, states = self._recorded(weights, frame, before, noise[index], temperature)
+                self._recorded = self._record(weights, frame, states, *orders.at(0))
+            for index in range(orders.steps):
+                before, frame = states, orders.buffer[index] if index < orders.forced else frame
+                frame, states = self._recorded(weights, frame, before, *orders.at(index))
                 if index < latest:
-                    begun = torch.as_tensor(index >= begin, device=self._device)
+                    begun = torch.as_tensor(index >= orders.begin, device=self._device)
                     states = _begun(torch.where, begun, states, before)
                 outputs.append(frame)
             return torch.stack(outputs), Carried(frame, states)
 
     def _record(self, *example: object) -> Recorded:
         def graph(
-            weights: Weights, frame: Tensor, states: list[Tensor], noise: Tensor, temperature: Tensor
+            weights: Weights,
+            frame: Tensor,
+            states: list[Tensor],
+            noise: Tensor,
+            temperature: Tensor,
+            given: dict[str, Tensor],
+            pull: Pull,
         ) -> tuple[Any, ...]:
-            return tuple(self.step(frame, states, noise, temperature, self.step.stack.with_weights(weights)))
+            call = self.step.stack.with_weights(weights)
+            return tuple(self.step(Carried(frame, states), noise, temperature, given, pull, call))
 
         try:
             from torch.fx.experimental.proxy_tensor import make_fx

@@ -6,7 +6,7 @@ states travel as a flat list, so that one model serves a `tf.while_loop`, a `lax
 training step.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -87,6 +87,11 @@ def layers_of(model: keras.Model) -> Iterator[keras.Operation]:
             yield layer.layer
 
 
+def inputs_of(stack: keras.Model, frames: Tensor, given: Mapping[str, Tensor] | None = None) -> Any:
+    """Returns what a call of `stack` takes: frames, and the numbers that its other inputs are given, by their names."""
+    return [given.get(one.name, frames) for one in stack.inputs] if given else frames
+
+
 def refuse_bidirectional(stack: keras.Model) -> None:
     """Raises if a layer of `stack` reads the future: such a stack cannot predict the next frame."""
     for layer in layers_of(stack):
@@ -125,6 +130,8 @@ def carries(stack: keras.Model) -> bool:
 
 
 def _works_on_features(layer: keras.Operation) -> bool:
+    if getattr(layer, "frames_alone", False):  # layers of ours, and of users, say it themselves
+        return True
     if not isinstance(layer, keras.Layer):
         return type(layer).__name__ in _FRAMEWISE_OPERATIONS
     if not isinstance(layer, _FRAMEWISE_LAST_AXIS):
@@ -222,21 +229,21 @@ class StatelessStack:
         model = self.model
         return [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
 
-    def with_weights(self, weights: Weights) -> Callable[[Tensor], Tensor]:
-        """Returns a function of frames (B, 1, W) for `step` that computes with the given weights."""
-        return lambda frames: self.model.stateless_call(*weights, frames, training=False)[0]
+    def with_weights(self, weights: Weights) -> Callable[[Any], Tensor]:
+        """Returns a function of inputs (B, 1, W) for `step` that computes with the given weights."""
+        return lambda inputs: self.model.stateless_call(*weights, inputs, training=False)[0]
 
-    def step(
-        self, call: Callable[[Tensor], Tensor], frames: Tensor, states: list[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Runs `call(frames)`, a call of `model`, from `states`; returns its output and the states after it.
+    def step(self, call: Callable[[Any], Tensor], inputs: Any, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Runs `call(inputs)`, a call of `model`, from `states`; returns its output and the states after it.
 
-        A single frame, (B, 1, W), goes through the cells without recurrent dropout.
+        `inputs` are frames (B, T, W), or a list of those and of the other inputs. A single frame, (B, 1, W), goes
+        through the cells without recurrent dropout.
         """
         structure = [cell.get_initial_state(batch_size=1) for cell in self._cells]
         nested = keras.tree.pack_sequence_as(structure, states)
         self._states.of_layer = dict(enumerate(nested))
-        output = call(frames)
+        output = call(inputs)
+        frames = inputs[0] if isinstance(inputs, list) else inputs
         if output.shape[1] != frames.shape[1]:  # for instance after adding a constant with a time axis of its own
             raise ValueError(
                 f"{self._purpose.where} one frame in must give one frame out. Received: {output.shape[1]} frames for "

@@ -4,14 +4,14 @@ Every way to continue a sound takes this step: the compiled loops, the past that
 sampling in training, and the free-running loss. The head alone knows the meaning of the stack's outputs.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from gruvlike._contracts import Tensor
-from gruvlike._step._stateless import StatelessStack
+from gruvlike._step._stateless import StatelessStack, inputs_of
 from gruvlike.heads import Head
 
 
@@ -20,11 +20,23 @@ class Carried(NamedTuple):
 
     Attributes:
         frame: The frame that the next step reads, (B, W).
-        states: The states of the recurrent layers before it, flat.
+        states: The states of the recurrent layers before it, flat; with a leash, its running mean (B, W) after them.
     """
 
     frame: Tensor
     states: list[Tensor]
+
+
+class Pull(NamedTuple):
+    """The leash of a song, as data: the running mean of its frames is drawn towards another mean.
+
+    Attributes:
+        strength: Share of the distance that is taken back at each step; 0 = not at all.
+        home: The mean that it is drawn to, (B, W).
+    """
+
+    strength: Any
+    home: Tensor
 
 
 class Step:
@@ -34,53 +46,84 @@ class Step:
         stack: A `StatelessStack`.
         head: Turns outputs of the stack into the next frame.
         width: Numbers in a frame that the network reads, W.
+        bounds: Least and greatest value of each number of a frame, two arrays (W,): frames beyond are clipped.
+        leash_frames: Frames that the running mean of a leash is taken over; `None`: there is none.
 
     Attributes:
         draws: Random numbers that one frame takes.
     """
 
-    def __init__(self, stack: StatelessStack, head: Head, width: int):
+    def __init__(
+        self,
+        stack: StatelessStack,
+        head: Head,
+        width: int,
+        bounds: tuple[np.ndarray, np.ndarray] | None = None,
+        leash_frames: float | None = None,
+    ):
         self.stack, self.head, self.width = stack, head, width
+        self.bounds, self.leash_frames = bounds, leash_frames
         self.draws = head.draws(width)
 
     def start(self, batch_size: int) -> Carried:
         """Returns the beginning of every sound: a frame of zeros, and the initial states."""
-        return Carried(keras.ops.zeros((batch_size, self.width), "float32"), self.stack.initial_states(batch_size))
+        nothing = keras.ops.zeros((batch_size, self.width), "float32")
+        states = self.stack.initial_states(batch_size)
+        return Carried(nothing, states if self.leash_frames is None else [*states, nothing])
 
     def read(
-        self, frames: Tensor, states: list[Tensor], call: Callable[[Tensor], Tensor] | None = None
+        self,
+        frames: Tensor,
+        states: list[Tensor],
+        given: Mapping[str, Tensor] | None = None,
+        call: Callable[[Any], Tensor] | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Reads frames (B, T, W) from the states before them; returns outputs (B, T, O) and the states after them.
 
-        `call` runs the stack's model on frames; `None` calls the model itself, without dropout.
+        `given` are the numbers of the other inputs of the stack, each (B, T, n), by name. `call` runs the stack's model
+        on its inputs; `None` calls the model itself, without dropout.
         """
-        return self.stack.step(call or self._call, frames, states)
+        return self.stack.step(call or self._call, inputs_of(self.stack.model, frames, given), states)
 
-    def _call(self, frames: Tensor) -> Tensor:
-        return self.stack.model(frames, training=False)
+    def _call(self, inputs: Any) -> Tensor:
+        return self.stack.model(inputs, training=False)
 
     def __call__(
         self,
-        frame: Tensor,
-        states: list[Tensor],
+        carried: Carried,
         noise: Tensor | None = None,
         temperature: Tensor | None = None,
-        call: Callable[[Tensor], Tensor] | None = None,
+        given: Mapping[str, Tensor] | None = None,
+        pull: Pull | None = None,
+        call: Callable[[Any], Tensor] | None = None,
     ) -> Carried:
         """Takes one step.
 
         Args:
-            frame: The frame to read, (B, W).
-            states: The states before it, flat.
+            carried: The frame to read, and the states before it.
             noise: Uniform numbers in (0, 1), (B, draws); `None` takes the expected frame.
             temperature: A number, at least 0; `None` takes the expected frame.
+            given: Numbers of the other inputs, each (B, n), by name.
+            pull: Of the leash, where there is one.
             call: As for `read`.
 
         Returns:
             The next frame (B, W), float32, and the states after the step.
         """
-        outputs, states = self.read(frame[:, None, :], states, call)
-        return Carried(self.head.next_frame(outputs[:, 0, :], noise, temperature), states)
+        frame, states = carried
+        mean = None
+        if self.leash_frames is not None:
+            *states, mean = states
+        one_step = {name: numbers[:, None, :] for name, numbers in (given or {}).items()}
+        outputs, states = self.read(frame[:, None, :], states, one_step, call)
+        following = self.head.next_frame(outputs[:, 0, :], noise, temperature)
+        if mean is not None and pull is not None:
+            following = following - pull.strength * (mean - pull.home)
+        if self.bounds is not None:
+            following = keras.ops.minimum(keras.ops.maximum(following, self.bounds[0]), self.bounds[1])
+        if mean is not None and self.leash_frames is not None:
+            states = [*states, mean + (following - mean) / self.leash_frames]
+        return Carried(following, states)
 
 
 def uniform_noise(random_seed: int, clip: int, first: int, steps: int, draws: int) -> np.ndarray:

@@ -13,16 +13,19 @@ from gruvlike._step._layouts import fastest_layout, lay_out
 from gruvlike._step._loops import Loop, make_loop
 from gruvlike._step._stateless import StatelessStack, refuse_bidirectional
 from gruvlike._step._step import Step
+from gruvlike.conditions import conditions_of
+from gruvlike.conditions._song import Frames, numbers_at, reach
 from gruvlike.decoders import Decoder
 from gruvlike.encoders import Encoder
 from gruvlike.generation._joining import frames_for, joined
-from gruvlike.generation._memory import CarriedPast, Memory, Past, RefedPast, Sampling, memory_fits, predicted
-from gruvlike.generation._opening import Opening, Seed, SoundParts, check_equal_lengths, read_opening
+from gruvlike.generation._memory import CarriedPast, Memory, Past, RefedPast, Sampling, Wish, memory_fits, predicted
+from gruvlike.generation._opening import Opening, Reading, Seed, SoundParts, check_equal_lengths, read_opening
 from gruvlike.heads import Head, Point
 from gruvlike.models import AudioModel, load
 from gruvlike.normalizers import Normalizer
 
 _FRAMES_AT_ONCE = 4  # of a stream: a latency of a few frames
+_LEASH_SECONDS = 2.0  # that the running mean of a leash is taken over
 
 
 class Generator:
@@ -95,8 +98,9 @@ class Generator:
         self._parts = SoundParts(encoder, normalizer, self.decoder, self.sample_rate, high_pass_hz)
         _check_outputs(self.stack, self.head, self._parts.width)
         refuse_bidirectional(self.stack)
+        self._conditions = conditions_of(self.stack)
         self._stacks: dict[str | None, StatelessStack] = {}  # by layout
-        self._loops: dict[tuple[int, int | None], Loop] = {}  # by number of clips and chunk
+        self._loops: dict[tuple[int, int | None, bool], Loop] = {}  # by number of clips, chunk, and leash or none
         self._forward: Forward | None = None
 
     def extend(
@@ -110,6 +114,9 @@ class Generator:
         clips: int = 1,
         temperature: float | None = None,
         random_seed: int | None = None,
+        leash: float = 0.0,
+        bpm: float | None = None,
+        pad_seed: bool = False,
     ) -> np.ndarray:
         """Returns the sound that follows a seed.
 
@@ -128,13 +135,17 @@ class Generator:
             temperature: Of a head that draws: 1 (the default) as it was learned, less is more likely and less varied.
             random_seed: Of a head that draws; 0 by default. Each clip and each step draws numbers of its own: a clip
                 is the same alone or beside others.
+            leash: Keeps the song near the sound of its seed: the mean of its last two seconds is drawn to the seed's,
+                by this share of the distance at each frame, in [0, 1]. 0 leaves it free.
+            bpm: Beats a minute of the seed, for a network that reads the beat; `None`: found by `rhythm.tempo`.
+            pad_seed: Whether silence is put before a seed that is shorter than the network reads back.
 
         Returns:
             Float32 samples: (S,) for one seed and `clips=1`, else (clips, S). The song starts with the sample after
             the seed and has exactly `round(seconds * sample_rate)` or `steps * hop` samples.
 
         Raises:
-            ValueError: If the seed is shorter than a frame, not finite or not one-dimensional, an argument is out of
+            ValueError: If the seed is shorter than the network needs, not finite or not one-dimensional, an argument is out of
                 range or of no effect, the state of a layer cannot be carried, or the network predicts NaN.
             FileNotFoundError: If a seed is a path without a file.
 
@@ -154,8 +165,8 @@ class Generator:
             raise ValueError(
                 "`extend` needs the length of the song. Received: neither `seconds` nor `steps`. Give one."
             )
-        sampling = self._sampling(temperature, random_seed)
-        clips, total, single, pieces = self._begin(seed, clips, size, history, include_seed, sampling, None)
+        wish = Wish(size, history, include_seed, self._sampling(temperature, random_seed, leash), None)
+        clips, total, single, pieces = self._begin(seed, clips, wish, Reading(self._conditions, bpm, pad_seed))
         with tqdm(total=total, unit="samples", unit_scale=True, desc="generating", disable=None, delay=2) as bar:
             song = np.empty((clips, total), np.float32)
             done = 0
@@ -176,6 +187,9 @@ class Generator:
         clips: int = 1,
         temperature: float | None = None,
         random_seed: int | None = None,
+        leash: float = 0.0,
+        bpm: float | None = None,
+        pad_seed: bool = False,
         frames_at_once: int = _FRAMES_AT_ONCE,
     ) -> Iterator[np.ndarray]:
         """Yields the same song as `extend` in pieces; without `seconds` or `steps` it never ends.
@@ -206,16 +220,20 @@ class Generator:
         """
         size = self._size(seconds, steps)
         frames_at_once = _checks.positive_int("frames_at_once", frames_at_once)
-        sampling = self._sampling(temperature, random_seed)
-        _, _, single, pieces = self._begin(seed, clips, size, history, include_seed, sampling, frames_at_once)
+        wish = Wish(size, history, include_seed, self._sampling(temperature, random_seed, leash), frames_at_once)
+        _, _, single, pieces = self._begin(seed, clips, wish, Reading(self._conditions, bpm, pad_seed))
         return (piece[0] if single else piece for piece in pieces)
 
-    def listen(self, seed: Seed | Sequence[Seed], *, clips: int = 1) -> Memory:
+    def listen(
+        self, seed: Seed | Sequence[Seed], *, clips: int = 1, bpm: float | None = None, pad_seed: bool = False
+    ) -> Memory:
         """Reads a seed and returns the memory of it, from which `extend` and `stream` go on.
 
         Args:
             seed: As for `extend`.
             clips: How many songs will follow.
+            bpm: As for `extend`.
+            pad_seed: As for `extend`.
 
         Returns:
             A `Memory`. Nothing is drawn in reading: it does not depend on temperature or random seed.
@@ -232,7 +250,7 @@ class Generator:
             >>> bool((generator.extend(memory, steps=5) == generator.extend(seed, steps=5)).all())
             True
         """
-        opening = read_opening(self._parts, seed, clips)
+        opening = read_opening(self._parts, seed, clips, Reading(self._conditions, bpm, pad_seed))
         return self._remember(opening, self._loop(len(opening.frames), None))
 
     def _size(self, seconds: float | None, steps: int | None) -> int | None:
@@ -244,7 +262,7 @@ class Generator:
             return None
         return max(1, round(_checks.number("seconds", seconds, 0, open_low=True) * self.sample_rate))
 
-    def _sampling(self, temperature: float | None, random_seed: int | None) -> Sampling:
+    def _sampling(self, temperature: float | None, random_seed: int | None, leash: float) -> Sampling:
         given = {"temperature": temperature, "random_seed": random_seed}
         named = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
         if named and not self.head.draws(self._parts.width):
@@ -254,77 +272,83 @@ class Generator:
             )
         temperature = 1.0 if temperature is None else _checks.number("temperature", temperature, 0)
         random_seed = 0 if random_seed is None else _checks.positive_int("random_seed", random_seed, minimum=0)
-        return Sampling(temperature, random_seed)
+        return Sampling(temperature, random_seed, _checks.number("leash", leash, 0, 1))
 
     def _begin(
-        self,
-        seed: Seed | Sequence[Seed] | Memory,
-        clips: int,
-        size: int | None,
-        history: str | int,
-        include_seed: bool,
-        sampling: Sampling,
-        frames_at_once: int | None,
+        self, seed: Seed | Sequence[Seed] | Memory, clips: int, wish: Wish, reading: Reading
     ) -> tuple[int, int, bool, Iterator[np.ndarray]]:
         """Returns the number of clips, samples of each in all, whether there is no axis of clips, and the pieces."""
         before = None
         if isinstance(seed, Memory):
-            self._check_memory(seed, history, include_seed)
+            self._check_memory(seed, wish, reading)
             memory = seed.repeat(_checks.positive_int("clips", clips) if clips > 1 else len(seed.frames))
-            opening, single = None, clips == 1 and len(memory.frames) == 1
-            pasts, order = self._carried(memory, sampling, frames_at_once)
+            single = clips == 1 and len(memory.frames) == 1
+            pasts, order = self._carried(memory, wish)
         else:
-            opening = read_opening(self._parts, seed, clips)
+            opening = read_opening(self._parts, seed, clips, reading)
             single = opening.single
-            if include_seed:
+            if wish.include_seed:
                 check_equal_lengths(opening.samples)
                 before = np.stack(opening.samples)
-            pasts, order, memory = self._pasts(opening, history, sampling, frames_at_once)
-        chunk = frames_at_once or max(past.chunk for past in pasts)
-        frames = self._finite(predicted(pasts, order, frames_for(self._parts, size), chunk))
-        whole = frames_at_once is None
-        pieces = joined(self._parts, memory.frames, memory.samples, frames, size, before, whole)
-        total = (size or 0) + (0 if before is None else before.shape[1])
+            pasts, order, memory = self._pasts(opening, wish)
+        chunk = wish.frames_at_once or max(past.chunk for past in pasts)
+        frames = self._finite(predicted(pasts, order, frames_for(self._parts, wish.size), chunk))
+        whole = wish.frames_at_once is None
+        pieces = joined(self._parts, memory.frames, memory.samples, frames, wish.size, before, whole)
+        total = (wish.size or 0) + (0 if before is None else before.shape[1])
         return len(memory.frames), total, single, pieces
 
-    def _pasts(
-        self, opening: Opening, history: str | int, sampling: Sampling, chunk: int | None
-    ) -> tuple[list[Past], list[int], Memory]:
-        if history == "carry":
-            memory = self._remember(opening, self._loop(len(opening.frames), chunk))
-            return *self._carried(memory, sampling, chunk), memory
-        window = self._window(history)
+    def _pasts(self, opening: Opening, wish: Wish) -> tuple[list[Past], list[int], Memory]:
+        if wish.history == "carry":
+            memory = self._remember(opening, self._loop(len(opening.frames), wish.frames_at_once))
+            return *self._carried(memory, wish), memory
+        window = self._window(wish)
         forward = self._causal_forward()
         groups = _alike(opening.frames)
         pasts: list[Past] = [
-            RefedPast(forward, self.head, clips, [opening.frames[clip] for clip in clips], window, sampling)
+            RefedPast(forward, self.head, clips, [opening.frames[clip] for clip in clips], window, wish.sampling)
             for clips in groups
         ]
         order = np.argsort([clip for clips in groups for clip in clips]).tolist()
         return pasts, order, self._tail(opening, [])
 
-    def _carried(self, memory: Memory, sampling: Sampling, chunk: int | None) -> tuple[list[Past], list[int]]:
+    def _carried(self, memory: Memory, wish: Wish) -> tuple[list[Past], list[int]]:
         clips = len(memory.frames)
-        return [CarriedPast(self._loop(clips, chunk), memory, sampling)], list(range(clips))
+        loop = self._loop(clips, wish.frames_at_once, leashed=wish.sampling.leash > 0)
+        return [CarriedPast(loop, memory, wish.sampling, self._conditions)], list(range(clips))
 
     def _remember(self, opening: Opening, loop: Loop) -> Memory:
-        """Reads all frames of the seeds but the last, which the first step of the song reads."""
-        carried = loop.read([frames[:-1] for frames in opening.frames], loop.start())
-        return self._tail(opening, carried.states)
+        """Reads the frames of the seeds but the last, which the first step of the song reads.
+
+        Conditions may read frames before them, so the first ones that are read have a past, too.
+        """
+        memory = self._tail(opening, [])
+        seeds, given = [], []
+        for clip, frames in enumerate(opening.frames):
+            first = max(0, len(memory.past[clip]) - 1) if memory.past else 0
+            seeds.append(frames[first:-1])
+            if self._conditions:
+                to_come = np.arange(first + 1, len(frames)) - len(frames)
+                given.append(numbers_at(self._conditions, opening.meters[clip], Frames(frames), to_come))
+        return memory._replace(states=loop.read(seeds, loop.start(), given or None).states)
 
     def _tail(self, opening: Opening, states: list[Tensor]) -> Memory:
         tail = self._parts.tail
         frames = np.stack([one[-tail:] for one in opening.frames])
-        return Memory(frames, states, np.stack([one[-self.encoder.span(tail) :] for one in opening.samples]))
+        samples = np.stack([one[-self.encoder.span(tail) :] for one in opening.samples])
+        reaches = [reach(self._conditions, meter) for meter in opening.meters]
+        past = [one[len(one) - back :] for one, back in zip(opening.frames, reaches, strict=False)]
+        mean = np.stack([one.mean(axis=0) for one in opening.frames])
+        return Memory(frames, states, samples, mean, past, opening.meters)
 
-    def _check_memory(self, memory: Memory, history: str | int, include_seed: bool) -> None:
-        if history != "carry" or include_seed:
+    def _check_memory(self, memory: Memory, wish: Wish, reading: Reading) -> None:
+        if wish.history != "carry" or wish.include_seed or reading.bpm is not None:
             raise ValueError(
-                'A memory goes on by `history="carry"` and holds no seed to include. '
-                f"Received: history={history!r}, include_seed={include_seed}. Give the seed itself."
+                'A memory goes on by `history="carry"`, holds no seed to include, and knows its beat. Received: '
+                f"history={wish.history!r}, include_seed={wish.include_seed}, bpm={reading.bpm}. Give the seed itself."
             )
         states = self._stack(len(memory.frames)).initial_states(1)
-        if not memory_fits(memory, states, self._parts.width):
+        if not memory_fits(memory, states, self._parts.width, bool(self._conditions)):
             raise ValueError(
                 "A memory belongs to the network that listened. Received: frames of "
                 f"{memory.frames.shape[-1]} numbers and states {[tuple(s.shape) for s in memory.states]}, of another "
@@ -347,8 +371,14 @@ class Generator:
             return "Weights above 65504 are infinite in float16: use bfloat16, or leave `dtype` out."
         return "Its training has diverged: go back to an earlier model."
 
-    def _window(self, history: str | int) -> int | None:
+    def _window(self, wish: Wish) -> int | None:
         """Returns how many frames are fed again, `None` for all."""
+        history = wish.history
+        if self._conditions or wish.sampling.leash:
+            names = ", ".join([*(one.name for one in self._conditions), *["leash"] * (wish.sampling.leash > 0)])
+            raise ValueError(
+                f"{names}: only for `history=\"carry\"`. Received: history={history!r}. Leave `history` out."
+            )
         if self.dtype is not None:
             raise ValueError(
                 'Weights in half precision are for `history="carry"`. '
@@ -373,14 +403,15 @@ class Generator:
             self._stacks[layout] = lay_out(self.stack, self.dtype, layout)
         return self._stacks[layout]
 
-    def _loop(self, clips: int, chunk: int | None) -> Loop:
-        known = (clips, chunk) in self._loops
+    def _loop(self, clips: int, chunk: int | None, leashed: bool = False) -> Loop:
+        key = clips, chunk, leashed
         stack = self._stack(clips)
         stack.refresh()
-        if not known:
-            step = Step(stack, self.head, self._parts.width)
-            self._loops[clips, chunk] = make_loop(step, clips, chunk, self.torch_compile)
-        return self._loops[clips, chunk]
+        if key not in self._loops:
+            leash_frames = _LEASH_SECONDS * self.sample_rate / self.encoder.hop if leashed else None
+            step = Step(stack, self.head, self._parts.width, self._parts.bounds, leash_frames)
+            self._loops[key] = make_loop(step, clips, chunk, self.torch_compile)
+        return self._loops[key]
 
 
 def _alike(frames: list[np.ndarray]) -> list[list[int]]:

@@ -9,7 +9,9 @@ from keras import ops
 from gruvlike._contracts import Tensor
 from gruvlike._step._forward import Forward
 from gruvlike._step._loops import Loop
-from gruvlike._step._step import Carried, uniform_noise
+from gruvlike._step._step import Carried, Pull, uniform_noise
+from gruvlike.conditions import Condition, Meter
+from gruvlike.conditions._song import Frames, known, numbers_at
 from gruvlike.heads import Head
 
 
@@ -20,11 +22,17 @@ class Memory(NamedTuple):
         frames: The last normalized frames, (B, T, W): one to read next, and all that sound on into the song.
         states: The states of the recurrent layers before the last of these frames, (B, units) each.
         samples: The sound under these frames, float32 (B, S).
+        mean: The mean of the seed's frames, (B, W): a leash draws the song to it.
+        past: The last frames of each seed, (R, W): as many as conditions of the network reach back to.
+        meters: The beat of each seed, counted from the first frame of the song; empty where the network reads no beat.
     """
 
     frames: np.ndarray
     states: list[Tensor]
     samples: np.ndarray
+    mean: np.ndarray
+    past: list[np.ndarray]
+    meters: list[Meter]
 
     def repeat(self, clips: int) -> "Memory":
         """Returns the memory of `clips` clips that all begin as this one clip.
@@ -33,7 +41,7 @@ class Memory(NamedTuple):
             ValueError: If this is a memory of several clips already.
 
         Example:
-            >>> memory = Memory(np.zeros((1, 1, 4)), [np.zeros((1, 3))], np.zeros((1, 8)))
+            >>> memory = Memory(np.zeros((1, 1, 4)), [np.zeros((1, 3))], np.zeros((1, 8)), np.zeros((1, 4)), [], [])
             >>> memory.repeat(5).frames.shape
             (5, 1, 4)
         """
@@ -45,7 +53,8 @@ class Memory(NamedTuple):
                 f"{len(self.frames)} clips. Leave `clips` out."
             )
         states = [ops.repeat(state, clips, axis=0) for state in self.states]
-        return Memory(np.repeat(self.frames, clips, axis=0), states, np.repeat(self.samples, clips, axis=0))
+        frames, samples, mean = (np.repeat(one, clips, axis=0) for one in (self.frames, self.samples, self.mean))
+        return Memory(frames, states, samples, mean, self.past * clips, self.meters * clips)
 
 
 class Sampling(NamedTuple):
@@ -54,16 +63,37 @@ class Sampling(NamedTuple):
     Attributes:
         temperature: At least 0.
         random_seed: Decides all draws.
+        leash: Share of the distance between the running mean of the frames and that of the seed which each frame takes
+            back; 0 for none.
     """
 
     temperature: float
     random_seed: int
+    leash: float = 0.0
 
     def noise(self, clips: Sequence[int], first: int, steps: int, draws: int) -> np.ndarray:
         """Returns the uniform numbers (clips, steps, draws) of steps from `first` on."""
         if not draws:
             return np.zeros((len(clips), steps, 0), np.float32)
         return np.stack([uniform_noise(self.random_seed, clip, first, steps, draws) for clip in clips])
+
+
+class Wish(NamedTuple):
+    """What is asked of a song.
+
+    Attributes:
+        size: Samples; `None`: it never ends.
+        history: As for `Generator.extend`.
+        include_seed: Whether the seed is put before it.
+        sampling: How frames are drawn.
+        frames_at_once: Frames in a piece of a stream; `None`: the song in one go.
+    """
+
+    size: int | None
+    history: str | int
+    include_seed: bool
+    sampling: Sampling
+    frames_at_once: int | None
 
 
 class Past(Protocol):
@@ -82,20 +112,42 @@ class CarriedPast:
         loop: The compiled loop, for as many clips as the memory has.
         memory: Where the song begins.
         sampling: How frames are drawn.
+        conditions: What the network reads besides the last frame.
     """
 
-    def __init__(self, loop: Loop, memory: Memory, sampling: Sampling):
+    def __init__(self, loop: Loop, memory: Memory, sampling: Sampling, conditions: Sequence[Condition] = ()):
         self.chunk = loop.chunk
         self._loop, self._sampling, self._done = loop, sampling, 0
-        self._carried = Carried(ops.convert_to_tensor(memory.frames[:, -1], "float32"), memory.states)
+        self._conditions, self._meters = conditions, memory.meters
+        self._frames = [Frames(past) for past in memory.past]
+        mean = ops.convert_to_tensor(memory.mean, "float32")
+        states = memory.states if loop.step.leash_frames is None else [*memory.states, mean]
+        self._carried = Carried(ops.convert_to_tensor(memory.frames[:, -1], "float32"), states)
+        self._pull = Pull(float(sampling.leash), mean)
 
     def take(self, steps: int) -> np.ndarray:
         """Returns the next `steps` frames of the song, (B, steps, W), `steps` at most `chunk`."""
+        found, left = [], steps
+        while left:  # lagged frames must have been sung before they can be read
+            found.append(self._run(min([left, *(known(self._conditions, m, self._done, left) for m in self._meters)])))
+            left -= found[-1].shape[1]
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
+
+    def _run(self, steps: int) -> np.ndarray:
         clips = range(self._carried.frame.shape[0])
         noise = self._sampling.noise(clips, self._done, steps, self._loop.step.draws)
-        frames, self._carried = self._loop.run(steps, self._carried, noise, self._sampling.temperature)
+        to_come = np.arange(self._done, self._done + steps)
+        given = [
+            numbers_at(self._conditions, meter, frames, to_come)
+            for meter, frames in zip(self._meters, self._frames, strict=True)
+        ]
+        numbers = {name: np.stack([one[name] for one in given]) for name in (given[0] if given else ())}
+        temperature = self._sampling.temperature
+        sung, self._carried = self._loop.run(steps, self._carried, noise, temperature, numbers, self._pull)
+        for frames, clip in zip(self._frames, sung, strict=False):
+            frames.append(clip)
         self._done += steps
-        return frames
+        return sung
 
 
 class RefedPast:
@@ -165,10 +217,10 @@ def predicted(pasts: Sequence[Past], order: Sequence[int], steps: int | None, ch
         done += count
 
 
-def memory_fits(memory: Memory, step_states: list[Tensor], width: int) -> bool:
+def memory_fits(memory: Memory, step_states: list[Tensor], width: int, conditioned: bool) -> bool:
     """Whether a memory has the frames and states of a network with these initial states (of one clip)."""
     shapes = [tuple(state.shape[1:]) for state in memory.states]
-    return memory.frames.shape[-1] == width and shapes == [tuple(state.shape[1:]) for state in step_states]
+    return bool(memory.meters) == conditioned and memory.frames.shape[-1] == width and shapes == [tuple(state.shape[1:]) for state in step_states]
 
 
 def _power_of_two(length: int) -> int:

@@ -1,12 +1,15 @@
 """The opening of a song: seeds, as samples or files, to the frames that the network reads."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from gruvlike import _checks
+from gruvlike.conditions import Condition, Meter
+from gruvlike.conditions._song import reach
 from gruvlike.decoders import Decoder
 from gruvlike.encoders import Encoder
 from gruvlike.normalizers import Normalizer
@@ -38,6 +41,11 @@ class SoundParts(NamedTuple):
         return self.encoder.features if own is None else own
 
     @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Least and greatest value of each normalized number, (W,) each, where they are known."""
+        return None if self.normalizer is None else self.normalizer.bounds
+
+    @property
     def tail(self) -> int:
         """How many of a seed's last frames are kept for its song: one to read, and all that sound on into it."""
         return max(1, self.decoder.context)
@@ -53,15 +61,33 @@ class Opening(NamedTuple):
     Attributes:
         samples: Of each clip, (S,).
         frames: Normalized frames of each clip, (T, W).
+        meters: The beat of each clip, counted from the first frame of its song; empty where no beat is read.
         single: Whether one seed was given for one clip, so that its song has no axis of clips.
     """
 
     samples: list[np.ndarray]
     frames: list[np.ndarray]
     single: bool
+    meters: list[Meter]
 
 
-def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int) -> Opening:
+class Reading(NamedTuple):
+    """What a network wants of a seed besides its frames.
+
+    Attributes:
+        conditions: What it reads besides the last frame.
+        bpm: Beats a minute of the seed; `None`: they are found.
+        pad_seed: Whether silence is put before a seed that is too short for the conditions.
+    """
+
+    conditions: Sequence[Condition] = ()
+    bpm: float | None = None
+    pad_seed: bool = False
+
+
+def read_opening(
+    parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, reading: Reading = Reading()
+) -> Opening:
     """Reads one seed for all clips, or one for each.
 
     Raises:
@@ -74,10 +100,46 @@ def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int) -> 
     if clips > 1 and len(seeds) not in (1, clips):
         raise ValueError(f"Give one seed for all clips, or one for each. Received: {len(seeds)} seeds, clips={clips}.")
     samples = [_samples(parts, one) for one in seeds]
+    meters = [_meter(parts, one, reading) for one in samples] if reading.conditions else []
+    if meters:
+        samples = [_long_enough(parts, one, reading, meter) for one, meter in zip(samples, meters, strict=True)]
     frames = [_frames(parts, one) for one in samples]
     if len(seeds) == 1:
-        samples, frames = samples * clips, frames * clips
-    return Opening(samples, frames, single=clips == 1 and several is None)
+        samples, frames, meters = samples * clips, frames * clips, meters * clips
+    return Opening(samples, frames, clips == 1 and several is None, meters)
+
+
+def _meter(parts: SoundParts, samples: np.ndarray, reading: Reading) -> Meter:
+    """Returns the beat of a seed, counted from the frame that follows it."""
+    encoder, rate = parts.encoder, parts.sample_rate
+    middle = (len(samples) + encoder.hop - encoder.span(1) / 2) / rate  # seconds, of the frame that follows
+    if not any(condition.needs_beat for condition in reading.conditions):
+        return Meter.of(None, rate / encoder.hop, middle)
+    from gruvlike import rhythm
+
+    beat = rhythm.tempo(samples, rate, bpm=reading.bpm)
+    if not beat.clear:
+        warnings.warn(
+            f"The network reads the beat of its seed, and this one has no clear beat (confidence {beat.confidence:.2f})"
+            ": its clock says nothing, and lags in beats count half a second for each. Give `bpm=`, or another seed.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return Meter.of(beat, rate / encoder.hop, middle)
+
+
+def _long_enough(parts: SoundParts, samples: np.ndarray, reading: Reading, meter: Meter) -> np.ndarray:
+    """Returns the samples, with silence before them if asked for, or raises if they are too short."""
+    needed = parts.encoder.span(reach(reading.conditions, meter) + 1)
+    if len(samples) >= needed:
+        return samples
+    if not reading.pad_seed:
+        raise ValueError(
+            f"A seed must reach back as far as the network reads: {needed / parts.sample_rate:.2f} s for this beat. "
+            f"Received: {len(samples) / parts.sample_rate:.2f} s. Give a longer one, or `pad_seed=True`, which puts "
+            "silence before it."
+        )
+    return np.concatenate([np.zeros(needed - len(samples), samples.dtype), samples])
 
 
 def check_equal_lengths(samples: list[np.ndarray]) -> None:

@@ -12,14 +12,16 @@ from keras import ops
 from gruvlike import _checks, _files
 from gruvlike._contracts import Batch, FitHook, Shape, Tensor, WindowsLike, as_batch
 from gruvlike._fast import speed_up
-from gruvlike._step._stateless import StatelessStack
+from gruvlike._step._stateless import StatelessStack, inputs_of
 from gruvlike._step._step import Step
+from gruvlike.conditions import conditions_of
 from gruvlike.encoders import Encoder
 from gruvlike.heads import Head, Point
 from gruvlike.models._baselines import baselines
 from gruvlike.models._checking import check_parts, check_windows
+from gruvlike.models._conditioning import adapt, numbers_of, supplied
 from gruvlike.models._estimates import check_batch, check_optimizer
-from gruvlike.models._feedback import TRAINING, CarriedStates, ScheduledSampling, run_in_training
+from gruvlike.models._feedback import TRAINING, CarriedStates, Reading, ScheduledSampling, run_in_training
 from gruvlike.models._relative_loss import RelativeLoss
 from gruvlike.normalizers import Normalizer
 
@@ -44,6 +46,8 @@ class AudioModel(keras.Model):
         normalizer: A fitted `gruvlike.Normalizer`.
         stack: Any Keras model (B, T, W) -> (B, T, O): at every step it reads the W numbers of a normalized frame
             (`normalizer.width`) and gives the O numbers that the head wants for the next one (`head.outputs(W)`).
+            Each `Condition` among its layers has an input of its own besides: `fit` on windows of a corpus gives it
+            what belongs to each window, `Generator` what belongs to each frame of a song.
         sample_rate: Of the music, in Hz.
         high_pass_hz: The high-pass filter that the music went through, or `None`. `fit` takes it over from the corpus.
         scheduled_sampling: Share of the frames, in [0, 1], that are replaced by the model's own predictions while it
@@ -112,6 +116,8 @@ class AudioModel(keras.Model):
         self.training_windows = self.validation_windows = None
         self._loss_is_squared_error = False
         check_parts(encoder, normalizer, stack, self.head, self.width)
+        self._conditions = conditions_of(stack)
+        adapt(stack, normalizer)
         self._sampling = None
         if self.scheduled_sampling:
             self._sampling = ScheduledSampling(self.scheduled_sampling, self.sampling_updates, random_seed)
@@ -143,17 +149,34 @@ class AudioModel(keras.Model):
         Returns:
             (outputs, targets): the outputs of the stack (B, T, O), and the targets of its head, (B, T, W) for frames.
         """
-        batch = as_batch(batch)
-        reset = batch.get("reset")
-        frames = self.normalizer(self.encoder.encode(batch["pcm"], padded=False))
-        read, target = frames[:, :-1], self.head.target(frames[:, 1:])
+        reading, target = self.read(batch)
+        reset = reading.reset
         if not training or (reset is None and not (self._sampling or self.rollout_steps)):
-            return self.stack(read, training=training), target
-        self._check_training(read.shape[1], reset is not None)
+            inputs = inputs_of(self.stack, reading.frames, reading.given)
+            return self.stack(inputs, training=training), self.head.target(target)
+        self._check_training(reading.frames.shape[1], reset is not None)
         carried = None if reset is None else self._carried
         step = self._step if carried or self.rollout_steps else None
-        outputs = run_in_training(self.stack, self.head, step, read, self._sampling, self.rollout_steps, carried, reset)
-        return outputs, target
+        outputs = run_in_training(self.stack, self.head, step, reading, self._sampling, self.rollout_steps, carried)
+        return outputs, self.head.target(target)
+
+    def read(self, batch: Batch | Tensor) -> tuple[Reading, Tensor]:
+        """Returns all that the stack reads of a batch of windows, and the frames (B, T, W) that it predicts.
+
+        Example:
+            >>> import gruvlike as gl, numpy as np
+            >>> music = np.sin(np.arange(4000) / 9).astype("float32")
+            >>> encoder = gl.BlockDFT(block_size=8)
+            >>> normalizer = gl.Standardizer().fit(music, encoder)
+            >>> model = gl.AudioModel(encoder, normalizer, gl.recurrent_stack(16, units=(4,)), sample_rate=8000)
+            >>> reading, following = model.read(music[None, :88])
+            >>> bool((reading.frames[:, 1:] == following[:, :-1]).all())
+            True
+        """
+        batch = as_batch(batch)
+        frames = self.normalizer(self.encoder.encode(batch["pcm"], padded=False))
+        given = numbers_of(self._conditions, batch, self.encoder, self.normalizer)
+        return Reading(frames[:, :-1], given, batch.get("reset")), frames[:, 1:]
 
     def _check_training(self, steps: int | None, stateful: bool) -> None:
         if steps is not None and self.rollout_steps >= steps:
@@ -320,6 +343,8 @@ class AudioModel(keras.Model):
         validation = options.get("validation_data")
         check_windows("x", x, self.sample_rate)
         check_windows("validation_data", validation, self.sample_rate)
+        for windows in (x, validation):
+            supplied(windows, self._conditions, self.encoder)
         check_batch(self, x, options.get("batch_size"))
         if isinstance(x, keras.utils.PyDataset):
             # It has an order of its own; Keras would shuffle its batches by a generator that no seed here decides.
@@ -347,7 +372,7 @@ class AudioModel(keras.Model):
             ['loss', 'relative_loss']
         """
         check_windows("x", x, self.sample_rate)
-        return super().evaluate(x, *args, **kwargs)
+        return super().evaluate(supplied(x, self._conditions, self.encoder), *args, **kwargs)
 
     def _carry(self, batch_size: int, shuffle: bool) -> None:
         """Makes room for the states of `batch_size` lanes."""

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import keras
 
+from gruvlike.conditions import conditions_of
 from gruvlike.encoders import Encoder
 from gruvlike.heads import Head
 from gruvlike.normalizers import Normalizer
@@ -31,7 +32,9 @@ def check_parts(encoder: Encoder, normalizer: Normalizer, stack: keras.Model, he
             f"{normalizer.features}. Call `normalizer.fit(corpus, encoder)` with this encoder."
         )
     outputs = head.outputs(width)
-    sides = ("reads", stack.input_shape, width), ("predicts", stack.output_shape, outputs)
+    others = {condition.input_name for condition in conditions_of(stack)}
+    (reads,) = [tuple(one.shape) for one in stack.inputs if one.name not in others] if others else [stack.input_shape]
+    sides = ("reads", reads, width), ("predicts", stack.output_shape, outputs)
     for side, shape, numbers in sides:
         if len(shape) != 3 or shape[-1] != numbers:
             raise ValueError(

@@ -1,10 +1,12 @@
 """A stack in training reads the music, and with it its own predictions, and the states after the batch before."""
 
+from typing import NamedTuple
+
 import keras
 from keras import ops
 
 from gruvlike._contracts import Tensor
-from gruvlike._step._stateless import Purpose
+from gruvlike._step._stateless import Purpose, inputs_of
 from gruvlike._step._step import Step
 from gruvlike.heads import Head
 
@@ -85,51 +87,72 @@ class CarriedStates(keras.layers.Layer):
         """Loads nothing."""
 
 
+class Reading(NamedTuple):
+    """All that a stack reads of a batch of windows.
+
+    Attributes:
+        frames: The frames of the music, (B, T, W).
+        given: The numbers of its other inputs, each (B, T, n), by name.
+        reset: Where carried states are forgotten first, bool (B,); `None`: states are not carried.
+    """
+
+    frames: Tensor
+    given: dict[str, Tensor]
+    reset: Tensor | None
+
+    def at(self, steps: slice) -> dict[str, Tensor]:
+        """Returns the numbers of the other inputs at some steps."""
+        return {name: numbers[:, steps] for name, numbers in self.given.items()}
+
+
 def run_in_training(
     stack: keras.Model,
     head: Head,
     step: Step | None,
-    frames: Tensor,
+    reading: Reading,
     sampling: ScheduledSampling | None = None,
     rollout_steps: int = 0,
     carried: CarriedStates | None = None,
-    reset: Tensor | None = None,
 ) -> Tensor:
-    """Runs a stack over frames (B, T, W) in training.
+    """Runs a stack over a batch of windows in training.
 
     Args:
         stack: The stack.
         head: Turns outputs of the stack into the frames that are fed back.
         step: One step of the stack; `None` will do without rollout and states.
-        frames: The frames of the music, which the stack reads unless they are replaced.
+        reading: The music, which the stack reads unless its frames are replaced.
         sampling: Replaces frames by predictions.
         rollout_steps: The last frames, so many, are the predictions of the step before, one after the other.
         carried: The states that are kept from batch to batch.
-        reset: Where these are forgotten first, bool (B,).
 
     Returns:
         Outputs (B, T, O).
     """
 
-    def run(frames: Tensor, states: list[Tensor], training: bool = True) -> tuple[Tensor, list[Tensor]]:
+    def run(
+        frames: Tensor, states: list[Tensor], at: slice, training: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
         if step is None:
-            return stack(frames, training=training), states
-        return step.read(frames, states, lambda x: step.stack.model(x, training=training))
+            return stack(inputs_of(stack, frames, reading.at(at)), training=training), states
+        return step.read(frames, states, reading.at(at), lambda x: step.stack.model(x, training=training))
 
+    frames, reset = reading.frames, reading.reset
     states: list[Tensor] = []  # none without a step
     if step is not None:
         states = (
             carried.start(reset) if carried and reset is not None else step.stack.initial_states(ops.shape(frames)[0])
         )
     if sampling:
-        outputs, _ = run(frames[:, :-1], states, training=False)  # as in a song: without dropout
+        outputs, _ = run(frames[:, :-1], states, slice(None, -1), training=False)  # as in a song: without dropout
         frames = sampling(frames, ops.stop_gradient(head.next_frame(outputs)))
-    music, rest = (frames[:, :-rollout_steps], frames[:, -rollout_steps:]) if rollout_steps else (frames, None)
-    outputs, states = run(music, states)
+    last = frames.shape[1] - rollout_steps if rollout_steps else None
+    outputs, states = run(frames[:, :last], states, slice(None, last))
     found, own = [outputs], states
-    for _ in range(rollout_steps):
-        outputs, own = run(head.next_frame(outputs[:, -1:]), own)
+    for place in range(rollout_steps):
+        at = slice(last + place, last + place + 1)
+        outputs, own = run(head.next_frame(outputs[:, -1:]), own, at)
         found.append(outputs)
     if carried:  # the next batch goes on after the music, not after the predictions that took its place
-        carried.keep(states if rest is None else run(rest, states)[1])
+        at = slice(last, None)
+        carried.keep(states if last is None else run(frames[:, at], states, at)[1])
     return ops.concatenate(found, axis=1) if rollout_steps else outputs

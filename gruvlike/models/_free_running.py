@@ -1,6 +1,6 @@
 """The loss of a model that continues its own output: the one that matters for a song."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,8 +8,11 @@ from keras import ops
 
 from gruvlike import _checks, _music
 from gruvlike._backend import no_gradient
-from gruvlike._step._stateless import StatelessStack, carries
-from gruvlike._step._step import Step
+from gruvlike._contracts import Tensor
+from gruvlike._step._stateless import StatelessStack, carries, inputs_of
+from gruvlike._step._step import Carried, Step
+from gruvlike.conditions import conditions_of
+from gruvlike.models._conditioning import supplied
 
 
 class FreeRun(NamedTuple):
@@ -55,37 +58,47 @@ def free_running_loss(model: Any, windows: Any, horizons: Sequence[int] = (1, 2,
     """
     horizons = [_checks.positive_int("horizons", horizon) for horizon in horizons]
     longest = max(horizons)
+    windows = supplied(windows, conditions_of(model.stack), model.encoder)
     center = ops.convert_to_numpy(model.normalizer.center)
     sums = np.zeros((3, longest))
-    for frames in _music.frames(windows, model.encoder, model.normalizer):
+    for frames, given in _batches(model, windows):
         start = frames.shape[1] - longest
         if start < 1:
             raise ValueError(
                 f"The windows must be longer than the longest horizon, so that there is music to go on from. Received: "
                 f"horizon {longest}, windows of {frames.shape[1] - 1} steps. Use windows of {2 * longest} steps."
             )
-        guess, truth = _continued(model, frames[:, :start], longest), frames[:, start:]
+        guess, truth = _continued(model, frames[:, :start], given, longest), frames[:, start:]
         for row, parts in zip(sums, ((guess, truth), (truth, center), (guess, center)), strict=True):
             row += np.square(parts[0] - parts[1]).sum(axis=(0, 2), dtype="float64")
     error, truth, energy = sums[:, np.array(horizons) - 1]
     return {h: FreeRun(float(e / t), float(g / t)) for h, e, t, g in zip(horizons, error, truth, energy, strict=True)}
 
 
-def _continued(model: Any, frames: np.ndarray, steps: int) -> np.ndarray:
+def _batches(model: Any, windows: Any) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+    """Yields the frames (B, T + 1, W) of each batch of windows, and the numbers of the other inputs, (B, T, n) each."""
+    parts: Any = [(part,) for part in _music.rows(windows, 32)] if isinstance(windows, np.ndarray) else windows
+    for index in range(len(parts)):
+        reading, following = model.read(parts[index][0])
+        frames = ops.concatenate([reading.frames, following[:, -1:]], axis=1)
+        yield ops.convert_to_numpy(frames), reading.given
+
+
+def _continued(model: Any, frames: np.ndarray, given: Mapping[str, Tensor], steps: int) -> np.ndarray:
     """Returns the `steps` frames that follow `frames` (B, T, W) when the model continues its own expected frames."""
-    stack, head = model.stack, model.head
+    stack, head, start = model.stack, model.head, frames.shape[1]
     with no_gradient():
         past = ops.convert_to_tensor(frames)
         if not carries(stack):  # reads the whole past again at each step
             for _ in range(steps):
-                frame = head.next_frame(stack(past, training=False)[:, -1:])
+                until = {name: numbers[:, : past.shape[1]] for name, numbers in given.items()}
+                frame = head.next_frame(stack(inputs_of(stack, past, until), training=False)[:, -1:])
                 past = ops.concatenate([past, frame], axis=1)
             return ops.convert_to_numpy(past)[:, -steps:]
         step = Step(StatelessStack(stack), head, frames.shape[-1])
-        outputs, states = step.read(past, step.stack.initial_states(len(frames)))
-        frame = head.next_frame(outputs[:, -1])
-        found = [frame]
-        for _ in range(steps - 1):
-            frame, states = step(frame, states)
-            found.append(frame)
-        return ops.convert_to_numpy(ops.stack(found, axis=1))
+        states = step.stack.initial_states(len(frames))
+        outputs, states = step.read(past, states, {name: one[:, :start] for name, one in given.items()})
+        found = [Carried(head.next_frame(outputs[:, -1]), states)]
+        for place in range(start, start + steps - 1):
+            found.append(step(found[-1], given={name: one[:, place] for name, one in given.items()}))
+        return ops.convert_to_numpy(ops.stack([one.frame for one in found], axis=1))

@@ -1,4 +1,4 @@
-"""The recurrent stack, built from stock Keras layers."""
+"""The recurrent stack: stock recurrent layers of Keras, and all that they read besides the last frame."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -8,8 +8,12 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike.heads import Head
+from gruvlike.conditions import Anchor, Condition, OwnPast
+from gruvlike.heads import Head, Point
 from gruvlike.models._estimates import check_weights, stack_parameters
+from gruvlike.models._residual import FrameNoise, GateBias, Residual
+
+_GATE_SCALE = 0.3
 
 
 def recurrent_stack(
@@ -26,6 +30,11 @@ def recurrent_stack(
     forget_bias: float = 1.0,
     random_seed: int | None = None,
     head: Head | None = None,
+    clock: Condition | None = None,
+    lags: Condition | None = None,
+    anchor: Condition | None = None,
+    conditions: Sequence[Condition] = (),
+    residual: bool | None = None,
 ) -> keras.Model:
     """Builds a stack of recurrent layers from stock Keras layers, so that cuDNN stays available.
 
@@ -40,17 +49,25 @@ def recurrent_stack(
         projection: Width of a linear layer between the frame and the first recurrent layer, or `None` for none.
         input_dropout: Share of the frame's numbers set to zero while training, in [0, 1).
         dropout: The same after each recurrent layer.
-        input_noise: Standard deviation of Gaussian noise added to the frame while training.
+        input_noise: Deviation of Gaussian noise added to the frame while training, over the deviation of the music.
+            Lagged frames get the same, an anchor a third of it.
         recurrent_dropout: Share of the state dropped from step to step while training. Switches cuDNN off.
         layer_norm: Whether a layer normalization follows each recurrent layer.
         skip: Whether the output layer sees all recurrent layers, not only the last.
         forget_bias: The first value of the bias of the LSTM's forget gate (a GRU has none).
         random_seed: Makes weights, dropout and noise reproducible. `None` follows `keras.utils.set_random_seed`.
         head: The head that reads the outputs, and so decides how many there are; `None`: the next frame itself.
+        clock: A `Clock`: the place of the frame to come in beat and bar.
+        lags: `Lags`: frames of the sound's own past.
+        anchor: An `Anchor`: frames of the end of the seed.
+        conditions: More conditions; each has an input of its own.
+        residual: Whether the expected frame is moved by the last frame and by those of `lags` and `anchor`, each number
+            by a learned gate of its own, so that the stack predicts what is left. `None`: where the head is a mixture,
+            or there are such frames.
 
     Returns:
         A `keras.Model` from frames (B, T, F) to predictions of the next frame, same shape; with a `head`, to the
-        outputs that it wants, (B, T, head.outputs(F)).
+        outputs that it wants, (B, T, head.outputs(F)). Each condition is one more input.
 
     Raises:
         ValueError: If an argument is out of its range, or the weights cannot fit in memory.
@@ -72,14 +89,21 @@ def recurrent_stack(
                 f"`{name}` must be less than 1, or nothing is left to learn from. Received: {name}={rate!r}."
             )
     _checks.number("input_noise", input_noise, 0)
-    outputs = features if head is None else head.outputs(features)
-    check_weights(stack_parameters(features, cell, units, projection, layer_norm, skip, outputs))
+    head = Point() if head is None else head
+    conditions = [one for one in (clock, lags, anchor, *conditions) if one is not None]
+    check_weights(stack_parameters(features, cell, units, projection, layer_norm, skip, head.outputs(features)))
     next_seed = _seeds(random_seed)
-    inputs = x = keras.Input((None, features), name="frames")
+    frames = keras.Input((None, features), name="frames")
+    inputs = [condition.input(features) for condition in conditions]
+    noisy = frames
     if input_noise:
-        x = keras.layers.GaussianNoise(input_noise, seed=next_seed(), name="input_noise")(x)
+        noisy = FrameNoise(features, input_noise, seed=next_seed(), name="input_noise")(frames)
+    x = noisy
     if input_dropout:
         x = keras.layers.Dropout(input_dropout, seed=next_seed(), name="input_dropout")(x)
+    read = {one: _read(one, source, input_noise, features, next_seed) for one, source in zip(conditions, inputs)}
+    if read:
+        x = keras.layers.Concatenate(name="read")([x, *read.values()])
     if projection:
         x = keras.layers.Dense(projection, kernel_initializer=_glorot(next_seed()), name="projection")(x)
     layers = []
@@ -92,11 +116,48 @@ def recurrent_stack(
         layers.append(x)
     if skip and len(layers) > 1:
         x = keras.layers.Concatenate(name="skip")(layers)
-    # Outputs are compared and become sound: they are float32 also under a mixed precision policy.
-    x = keras.layers.Dense(outputs, kernel_initializer=_glorot(next_seed()), dtype="float32", name="frame")(x)
-    stack = keras.Model(inputs, x, name="recurrent_stack")
+    own_past = [tensor for one, tensor in read.items() if isinstance(one, OwnPast)]
+    residual = bool(head.residual or own_past) if residual is None else residual
+    x = _outputs(x, head, features, [noisy, *own_past] if residual else [], next_seed)
+    stack = keras.Model([frames, *inputs] if inputs else frames, x, name="recurrent_stack")
     _set_forget_bias(stack, forget_bias)
     return stack
+
+
+def _read(
+    condition: Condition, source: keras.KerasTensor, noise: float, features: int, next_seed: Callable[[], int | None]
+) -> keras.KerasTensor:
+    """Returns what a stack reads of a condition: frames get noise in training, as the last frame does."""
+    if isinstance(condition, OwnPast) and noise:
+        level = noise / 3 if isinstance(condition, Anchor) else noise
+        source = FrameNoise(features, level, seed=next_seed(), name=f"{condition.name}_noise")(source)
+    return condition(source)
+
+
+def _outputs(
+    x: keras.KerasTensor,
+    head: Head,
+    features: int,
+    sources: list[keras.KerasTensor],
+    next_seed: Callable[[], int | None],
+) -> keras.KerasTensor:
+    """Returns the outputs that the head wants, moved by the gated sources if there are any."""
+    # Outputs are compared and become sound: they are float32 also under a mixed precision policy.
+    scale = 0.5 if sources else 1.0  # a start near the sources themselves
+    dense = keras.layers.Dense(
+        head.outputs(features), kernel_initializer=_glorot(next_seed(), scale), dtype="float32", name="frame"
+    )
+    if not sources:
+        return dense(x)
+    past = keras.layers.Concatenate(name="sources")(sources) if len(sources) > 1 else sources[0]
+    gates = keras.layers.Dense(
+        past.shape[-1],
+        kernel_initializer=_glorot(next_seed(), _GATE_SCALE),
+        bias_initializer=GateBias(features),
+        dtype="float32",
+        name="gates",
+    )
+    return Residual(head, features, name="residual")(dense(x), gates(x), past)
 
 
 def _check_stack(
@@ -127,8 +188,11 @@ def _seeds(random_seed: int | None) -> Callable[[], int | None]:
     return lambda: stream.randrange(2**31)
 
 
-def _glorot(seed: int | None) -> keras.initializers.Initializer:
-    return keras.initializers.GlorotUniform(seed=seed)
+def _glorot(seed: int | None, factor: float = 1.0) -> keras.initializers.Initializer:
+    """Returns the initializer of Glorot with weights `factor` times as large."""
+    if factor == 1.0:
+        return keras.initializers.GlorotUniform(seed=seed)
+    return keras.initializers.VarianceScaling(factor**2, "fan_avg", "uniform", seed=seed)
 
 
 def _recurrent(

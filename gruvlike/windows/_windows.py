@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from gruvlike._checks import positive_int
-from gruvlike._contracts import Announces, Batch, Music, Track, WindowsLike
+from gruvlike._contracts import Announces, Batch, ConditionSupply, Music, Track, WindowsLike
 from gruvlike.windows._placement import Cut, EvenGrid, Lanes
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class Windows(keras.utils.PyDataset):
         high_pass_hz: High-pass of the corpus, or `None`.
         epoch: Number of the epoch at hand.
         first_batch: The batch that it starts at.
+        supply: Adds the numbers of a model's conditions to each window. `AudioModel` sets it; `None`: nothing is added.
         count: Windows in a whole epoch.
         unused_seconds: Music that is in no lane; 0 unless stateful.
 
@@ -105,6 +106,7 @@ class Windows(keras.utils.PyDataset):
         self.stateful = bool(stateful)
         self.epoch = 0
         self.first_batch = 0
+        self.supply: ConditionSupply | None = None
         self._begun = False
         self._tracks = _long_enough(list(corpus), self.span)
         # One track of each kind is checked, because a check by protocol takes longer than reading a window.
@@ -132,7 +134,17 @@ class Windows(keras.utils.PyDataset):
         pcm = np.empty((len(starts), self.span), np.int16)
         for row, number, start in zip(pcm, tracks, starts, strict=True):
             row[:] = self._tracks[number].pcm[start : start + self.span]
-        return ({"pcm": pcm, "reset": np.full(len(pcm), self.resets(index))} if self.stateful else {"pcm": pcm},)
+        batch: Batch = {"pcm": pcm}
+        if self.stateful:
+            batch["reset"] = np.full(len(pcm), self.resets(index))
+        if self.supply is not None:
+            key = (self.random_seed, self.epoch, 1, self._batch(index))  # offsets are drawn by keys with a 0 there
+            rows = [
+                self.supply(self._tracks[number], int(start), self.span, (*key, row))
+                for row, (number, start) in enumerate(zip(tracks, starts, strict=True))
+            ]
+            batch["conditions"] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        return (batch,)
 
     def on_epoch_begin(self) -> None:
         """Notes that an epoch begins (called by Keras)."""

@@ -1,8 +1,4 @@
-"""The meaning of the last layer's numbers: the next frame itself, or a distribution that it is drawn from.
-
-Shapes: frames (B, T, W), W numbers that the network reads; outputs of the stack (B, T, O), with O = `outputs(W)`. A
-head works on (..., W) and (..., O), so that one frame (B, W) will do.
-"""
+"""The contract of all heads, the loss that Keras trains them by, and the head without a distribution."""
 
 from typing import Any
 
@@ -10,10 +6,7 @@ import keras
 from keras import ops
 
 from gruvlike._arrays import PlainLayer
-from gruvlike._checks import by_name
 from gruvlike._contracts import Tensor
-
-__all__ = ["Head", "Point", "get"]
 
 
 class Head(PlainLayer):
@@ -25,6 +18,9 @@ class Head(PlainLayer):
 
     Args:
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
+
+    Attributes:
+        residual: Whether `recurrent_stack` adds the last frame to the expected one, by `shift`, unless told otherwise.
 
     Example:
         >>> import numpy as np, gruvlike as gl
@@ -43,6 +39,8 @@ class Head(PlainLayer):
         >>> ops.convert_to_numpy(Uniform().next_frame(output, noise, temperature=2.0))
         array([[0. , 0.5]], dtype=float32)
     """
+
+    residual = False
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -94,6 +92,33 @@ class Head(PlainLayer):
             A target, as `target` gives it.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `sample(output, noise, temperature)`.")
+
+    def shift(self, output: Tensor, offset: Tensor) -> Tensor:
+        """Returns outputs (..., O) whose expected frames are greater by an offset (..., W).
+
+        A stack predicts the difference to frames that it knows, such as the last one, by shifting its outputs by these.
+
+        Example:
+            >>> Point().shift(ops.ones((1, 2)), ops.ones((1, 2)))[0, 0] == 2
+            True
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `shift(output, offset)` for `residual=True`.")
+
+    def start(self, width: int, spread: Tensor) -> Tensor | None:
+        """Returns numbers (O,) that are added to the outputs of a stack, so that training starts from a good guess.
+
+        Args:
+            width: Numbers in a frame, W.
+            spread: Deviation of each of these over the training music, (W,).
+
+        Returns:
+            Float32 (O,); `None`: nothing is added.
+
+        Example:
+            >>> Point().start(2, ops.ones(2)) is None
+            True
+        """
+        return None
 
     def training_loss(self, loss: Any) -> Any:
         """Returns the loss that a model with this head is compiled with.
@@ -189,28 +214,10 @@ class Point(Head):
         """Returns the outputs: nothing is drawn."""
         return output
 
+    def shift(self, output: Tensor, offset: Tensor) -> Tensor:
+        """Returns the sum."""
+        return output + offset
+
     def training_loss(self, loss: Any) -> Any:
         """Returns `loss`, or mean squared error: any loss between frames will do."""
         return "mse" if loss is None else loss
-
-
-_NAMES: dict[str, type[Head]] = {"point": Point}
-
-
-def get(head: str | Head, **options: Any) -> Head:
-    """Returns the head of a name, for configuration files; a head is returned as it is.
-
-    Args:
-        head: "point", or a `Head`.
-        **options: Arguments of that head's class.
-
-    Raises:
-        ValueError: If the name is unknown, or options come with a head that is already made.
-        TypeError: If the head does not know an option.
-
-    Example:
-        >>> from gruvlike import heads
-        >>> heads.get("point").outputs(8)
-        8
-    """
-    return by_name("head", head, Head, _NAMES, options)

@@ -41,7 +41,7 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
     "windows": ("Windows",),
     "encoders": ("Encoder", "TimeBlocks", "BlockDFT", "HalfDFT", "STFT", "MDCT", "LogSpectrum"),
     "decoders": (),
-    "normalizers": ("Normalizer", "Standardizer", "GlobalScale", "MinMax", "Identity"),
+    "normalizers": ("Normalizer", "Standardizer", "GlobalScale", "MinMax", "Identity", "PrincipalComponents"),
     "heads": (),
     "models": ("recurrent_stack", "AudioModel", "load"),
     "generation": ("Generator",),

@@ -34,6 +34,7 @@ from gruvlike.normalizers import GlobalScale as GlobalScale
 from gruvlike.normalizers import Identity as Identity
 from gruvlike.normalizers import MinMax as MinMax
 from gruvlike.normalizers import Normalizer as Normalizer
+from gruvlike.normalizers import PrincipalComponents as PrincipalComponents
 from gruvlike.normalizers import Standardizer as Standardizer
 from gruvlike.windows import Windows as Windows
 

@@ -47,7 +47,7 @@ def available_bytes() -> int | None:
             total = 2**20 * limits[0] if limits and limits[0] else _cuda_bytes()
             # TensorFlow takes all memory for itself at first and tells only how much of that it has given out.
             return total and total - tf.config.experimental.get_memory_info("GPU:0")["current"]
-    return _host_bytes()
+    return host_bytes()
 
 
 def _cuda_bytes() -> int | None:
@@ -65,7 +65,7 @@ def _cuda_bytes() -> int | None:
     return None if any(call() for call in calls) else total.value  # each returns 0 where it worked
 
 
-def _host_bytes() -> int | None:
+def host_bytes() -> int | None:
     """Free memory of this machine or container: the page cache counts as free."""
     found = []
     try:

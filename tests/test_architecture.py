@@ -29,7 +29,7 @@ ARROWS = {
     "windows": set(),
     "decoders": {"_arrays"},
     "encoders": {"_arrays", "decoders"},
-    "normalizers": {"_arrays", "_music"},
+    "normalizers": {"_arrays", "_backend", "_music"},
     "heads": {"_arrays"},
     "models": {"_backend", "_fast", "_music", "_step", "encoders", "heads", "normalizers"},
     "generation": {"_step", "audio", "decoders", "encoders", "heads", "models", "normalizers"},

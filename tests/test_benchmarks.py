@@ -206,6 +206,12 @@ def test_what_is_prepared_is_all_of_the_music(bench, tmp_path):
     assert len({track.hash for track in corpus}) == 3
 
 
+def test_fitting(bench):
+    rows, _ = bench("fitting").measure(minutes=(0.1,), frame_size=64, components=8, rounds=1)
+    check([row for row in rows if row.unit != "MB"])
+    assert len(rows) == 3
+
+
 def test_windows(bench, tiny):
     rows, _ = bench("windows").measure(tiny[2], hours=1, steps=2, rounds=1, batches=4)
     check(rows)

@@ -37,6 +37,7 @@ PARTS = [
     {"encoder": {"name": "log_spectrum", "frame_size": 64, "mels": 5}, "windows": {"steps": 6, "stateful": True}},
     {"normalizer": {"name": "global_scale"}, "network": {"units": (4,), "projection": 3, "cell": "gru"}},
     {"normalizer": {"name": "min_max"}, "optimizer": {"name": "SGD", "learning_rate": 0.1, "momentum": 0.9}},
+    {"normalizer": {"name": "principal_components", "components": 7}},
     {"normalizer": {"name": "identity"}, "feedback": {"share": 0.5, "updates": 3, "rollout_steps": 2}},
     {"network": {"units": 4, "layer_norm": True, "skip": True, "forget_bias": 2.0}, "loss": "mae"},
     {"optimizer": {"name": "adam", "beta_1": 0.8}, "windows": {"steps": 6, "offset": 7, "shuffle": False}},

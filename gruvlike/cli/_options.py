@@ -27,6 +27,7 @@ _NAMES = {
     "feedback.share": "scheduled_sampling",
     "feedback.updates": "sampling_updates",
     "split.by": "split_by",
+    "normalizer.components": "normalizer_components",
 }
 # Defaults that follow from other options, in words. `recipe_of` keeps the last two.
 _DEFAULTS = {

@@ -1,7 +1,7 @@
 """Frames in the units that a network learns well, and back.
 
 Shapes: frames `(..., F)` of an encoder, normalized frames `(..., W)`, all float32. `Normalizer` states the contract;
-those below `Affine` have one shift and one scale a feature, so that W = F.
+those below `Affine` have one shift and one scale a feature, so that W = F; `PrincipalComponents` has fewer numbers.
 """
 
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from gruvlike._checks import by_name
 from gruvlike.normalizers._affine import Affine, GlobalScale, Identity, MinMax, Standardizer
 from gruvlike.normalizers._normalizer import Normalizer
+from gruvlike.normalizers._principal_components import PrincipalComponents
 from gruvlike.normalizers._statistics import Statistics, measure
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Identity",
     "MinMax",
     "Normalizer",
+    "PrincipalComponents",
     "Standardizer",
     "Statistics",
     "get",
@@ -28,6 +30,7 @@ _NAMES: dict[str, type[Normalizer]] = {
     "global_scale": GlobalScale,
     "min_max": MinMax,
     "identity": Identity,
+    "principal_components": PrincipalComponents,
 }
 
 
@@ -35,7 +38,8 @@ def get(normalizer: str | Normalizer, **options: Any) -> Normalizer:
     """Returns the normalizer of a name, for configuration files; a normalizer is returned as it is.
 
     Args:
-        normalizer: "standardizer", "global_scale", "min_max" or "identity"; or a `Normalizer`.
+        normalizer: "standardizer", "global_scale", "min_max", "identity" or "principal_components"; or a
+            `Normalizer`.
         **options: Arguments of that normalizer's class.
 
     Returns:

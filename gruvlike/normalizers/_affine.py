@@ -9,10 +9,7 @@ from numpy.typing import ArrayLike
 
 from gruvlike._contracts import AnyMusic, ArrayFunctions, FramesOfSound, Tensor
 from gruvlike.normalizers._normalizer import Normalizer
-from gruvlike.normalizers._statistics import Statistics, measure
-
-SMALLEST_SCALE = 1e-8  # a feature with a smaller scale counts as constant
-FLOAT32_NOISE = float(np.finfo("float32").eps)
+from gruvlike.normalizers._statistics import SMALLEST_SCALE, Statistics, measure, noise_of
 
 
 class Affine(Normalizer):
@@ -77,9 +74,7 @@ class Affine(Normalizer):
         statistics = measure(music, encoder)
         shift, scale = self.choose(statistics)
         std = np.sqrt(statistics.variance)
-        # A smaller deviation is rounding noise of a transform in float32, not sound.
-        noise = FLOAT32_NOISE * np.maximum(np.abs(statistics.mean), np.hypot(statistics.mean, std).max())
-        varies = (std if np.ndim(scale) else scale) > np.maximum(noise, SMALLEST_SCALE)
+        varies = (std if np.ndim(scale) else scale) > noise_of(statistics.mean, std)
         self._assign(np.where(varies, shift, statistics.mean), np.where(varies, scale, 0.0), statistics.mean)
         if self.needs_fit and not varies.any():
             message = "No feature of this corpus varies (is it silence?): all frames will be scaled to 0."
@@ -180,6 +175,13 @@ class Standardizer(Affine):
         super().__init__(features, **kwargs)
         if mean is not None or std is not None:
             self._assign(mean, std, mean)
+
+    @property
+    def spread(self) -> Tensor:
+        """Ones `(F,)`, and zeros for features that never vary."""
+        self._require_fitted()
+        _, scale, _ = self._weights(keras.ops)
+        return keras.ops.cast(scale > 0, "float32")
 
     def choose(self, statistics: Statistics) -> tuple[np.ndarray, np.ndarray]:
         """Returns mean and standard deviation."""

@@ -20,7 +20,8 @@ class Normalizer(TwoWayLayer):
     - `fit(music, encoder)`, which measures, sets `features` and `width` where they are unknown, and returns itself;
     - `normalize(frames, xp)`: frames `(..., F)` to normalized frames `(..., W)`;
     - `restore(frames, xp)`: normalized frames `(..., W)` to frames `(..., F)`;
-    - `center`, the normalized training mean `(W,)`.
+    - `center`, the normalized training mean `(W,)`;
+    - where they are known, `spread` and `bounds`, the deviation and the range of each number.
 
     `xp` is either numpy or `keras.ops`. Statistics are weights, made by `add_statistic`, so that they travel in the
     model's file; `xp.convert_to_tensor(weight)` reads them in either world.
@@ -81,6 +82,19 @@ class Normalizer(TwoWayLayer):
     def center(self) -> Tensor:
         """The normalized training mean, a tensor `(W,)`: the prediction of a network that learned nothing else."""
         raise NotImplementedError(f"{type(self).__name__} must define `center`.")
+
+    @property
+    def spread(self) -> Tensor | None:
+        """The deviation of each normalized number over the training frames, a tensor `(W,)`; `None`: not known."""
+        return None
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor] | None:
+        """The least and the greatest value that each normalized number takes in music, tensors `(W,)`.
+
+        Rare extremes may lie outside. `None`: no bounds.
+        """
+        return None
 
     @property
     def fitted(self) -> bool:

@@ -14,6 +14,7 @@ module          purpose
 `decoders`      frames that arrive in pieces -> the sound of a song
 `normalizers`   scale frames, invertibly
 `heads`         the meaning of the network's outputs: a frame, or a distribution
+`conditions`    the beat, and frames of the past, as inputs of the stack
 `models`        the recurrent stack, and the model that owns its encoder
 `generation`    continue a seed into a song
 `callbacks`     watch over training
@@ -43,6 +44,7 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
     "decoders": (),
     "normalizers": ("Normalizer", "Standardizer", "GlobalScale", "MinMax", "Identity", "PrincipalComponents"),
     "heads": (),
+    "conditions": ("Clock", "Lags", "Anchor"),
     "models": ("recurrent_stack", "AudioModel", "load"),
     "generation": ("Generator",),
     "callbacks": (),

@@ -5,6 +5,7 @@
 
 from gruvlike import audio as audio
 from gruvlike import callbacks as callbacks
+from gruvlike import conditions as conditions
 from gruvlike import corpus as corpus
 from gruvlike import decoders as decoders
 from gruvlike import encoders as encoders
@@ -18,6 +19,9 @@ from gruvlike import plots as plots
 from gruvlike import recipes as recipes
 from gruvlike import tune as tune
 from gruvlike import windows as windows
+from gruvlike.conditions import Anchor as Anchor
+from gruvlike.conditions import Clock as Clock
+from gruvlike.conditions import Lags as Lags
 from gruvlike.corpus import Corpus as Corpus
 from gruvlike.encoders import MDCT as MDCT
 from gruvlike.encoders import STFT as STFT

@@ -25,7 +25,9 @@ def generator(melody):
 # --- the contract, over all heads
 
 
-@pytest.mark.parametrize("head", [gl.heads.Point(), Gaussian()], ids=["Point", "Gaussian"])
+@pytest.mark.parametrize(
+    "head", [gl.heads.Point(), Gaussian(), gl.heads.Mixture(components=1)], ids=["Point", "Gaussian", "Mixture"]
+)
 def test_a_head_keeps_the_contract(head, rng):
     width = 6
     sizes = width, head.outputs(width), head.draws(width)
@@ -49,7 +51,7 @@ def test_heads_by_name():
     head = Gaussian()
     assert gl.heads.get(head) is head
     with pytest.raises(
-        ValueError, match=r"must be a Head or one of point. Received: head='pont'. Did you mean 'point'"
+        ValueError, match=r"must be a Head or one of point, mixture. Received: head='pont'. Did you mean 'point'"
     ):
         gl.heads.get("pont")
     with pytest.raises(ValueError, match="already made takes no options"):

@@ -293,7 +293,9 @@ def test_it_is_fitted_again_to_frames_of_the_same_size_alone(frames):
 
 def test_a_matrix_that_does_not_fit_in_memory_is_refused(monkeypatch):
     monkeypatch.setattr(_principal_components, "host_bytes", lambda: 10**9)
-    with pytest.raises(ValueError, match=r"22050 features, which take 3\.93 GB, with 1 GB free\. Use an encoder of fewer"):
+    with pytest.raises(
+        ValueError, match=r"22050 features, which take 3\.93 GB, with 1 GB free\. Use an encoder of fewer"
+    ):
         gl.PrincipalComponents().fit([], gl.BlockDFT(11025))
     for free in (10**6, None):  # enough, or not known
         monkeypatch.setattr(_principal_components, "host_bytes", lambda free=free: free)

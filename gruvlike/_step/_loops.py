@@ -81,9 +81,7 @@ class Loop:
         """Returns the zero frame and the initial states."""
         return self.step.start(self._shape[1])
 
-    def read(
-        self, seeds: Sequence[np.ndarray], carried: Carried, given: Sequence[Numbers] | None = None
-    ) -> Carried:
+    def read(self, seeds: Sequence[np.ndarray], carried: Carried, given: Sequence[Numbers] | None = None) -> Carried:
         """Reads the frames of each clip, (T, W) of any lengths; the frame that is carried then is of no use.
 
         Args:

@@ -15,9 +15,18 @@ from gruvlike._contracts import Track
 from gruvlike.callbacks._guards import BestModel, NaNGuard, TimeLimit
 from gruvlike.callbacks._previews import AudioPreview, FreeRunningLoss, has_tensorboard
 from gruvlike.callbacks._run import RunFolder
+from gruvlike.callbacks._schedule import CosineOverTime
 from gruvlike.corpus._warnings import corpus_warnings
 
-__all__ = ["AudioPreview", "FreeRunningLoss", "NaNGuard", "TimeLimit", "corpus_warnings", "run_callbacks"]
+__all__ = [
+    "AudioPreview",
+    "CosineOverTime",
+    "FreeRunningLoss",
+    "NaNGuard",
+    "TimeLimit",
+    "corpus_warnings",
+    "run_callbacks",
+]
 
 
 def run_callbacks(

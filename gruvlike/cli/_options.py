@@ -19,7 +19,7 @@ from gruvlike.recipes._sources import SOURCES
 GROUPS = {
     "data": ("split", "windows"),
     "frames": ("encoder", "normalizer"),
-    "network": ("network", "head"),
+    "network": ("network", "head", "conditions"),
     "training": ("optimizer", "loss", "feedback", "epochs", "minutes", "patience", "random_seed"),
 }
 # Where the name of an option says too little without its field.

@@ -306,7 +306,10 @@ class Generator:
         forward = self._causal_forward()
         groups = _alike(opening.frames)
         pasts: list[Past] = [
-            RefedPast(forward, self.head, clips, [opening.frames[clip] for clip in clips], window, wish.sampling)
+            RefedPast(
+                *(forward, self.head, clips, [opening.frames[clip] for clip in clips], window, wish.sampling),
+                bounds=self._parts.bounds,
+            )
             for clips in groups
         ]
         order = np.argsort([clip for clips in groups for clip in clips]).tolist()
@@ -377,7 +380,7 @@ class Generator:
         if self._conditions or wish.sampling.leash:
             names = ", ".join([*(one.name for one in self._conditions), *["leash"] * (wish.sampling.leash > 0)])
             raise ValueError(
-                f"{names}: only for `history=\"carry\"`. Received: history={history!r}. Leave `history` out."
+                f'{names}: only for `history="carry"`. Received: history={history!r}. Leave `history` out.'
             )
         if self.dtype is not None:
             raise ValueError(

@@ -163,6 +163,7 @@ class RefedPast:
         seeds: Normalized frames (T, W) of each clip, all of one length.
         window: How many frames are fed, or `None` for all.
         sampling: How frames are drawn.
+        bounds: Least and greatest value of each number, (W,) each: frames beyond are clipped.
     """
 
     chunk = 16
@@ -175,7 +176,9 @@ class RefedPast:
         seeds: Sequence[np.ndarray],
         window: int | None,
         sampling: Sampling,
+        bounds: tuple[np.ndarray, np.ndarray] | None = None,
     ):
+        self._bounds = bounds
         self._forward, self._head, self._clips = forward, head, clips
         self._past, self._window, self._sampling = np.stack(seeds), window, sampling
         self._done = 0
@@ -193,6 +196,7 @@ class RefedPast:
             output = self._forward(padded)[:, length - 1]
             drawn = ops.convert_to_tensor(noise[:, index])
             frame = ops.convert_to_numpy(self._head.next_frame(output, drawn, temperature))[:, None]
+            frame = frame if self._bounds is None else np.clip(frame, *self._bounds)
             self._past = np.concatenate([past, frame], axis=1)
             frames.append(frame)
         self._done += steps
@@ -220,7 +224,11 @@ def predicted(pasts: Sequence[Past], order: Sequence[int], steps: int | None, ch
 def memory_fits(memory: Memory, step_states: list[Tensor], width: int, conditioned: bool) -> bool:
     """Whether a memory has the frames and states of a network with these initial states (of one clip)."""
     shapes = [tuple(state.shape[1:]) for state in memory.states]
-    return bool(memory.meters) == conditioned and memory.frames.shape[-1] == width and shapes == [tuple(state.shape[1:]) for state in step_states]
+    return (
+        bool(memory.meters) == conditioned
+        and memory.frames.shape[-1] == width
+        and shapes == [tuple(state.shape[1:]) for state in step_states]
+    )
 
 
 def _power_of_two(length: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from keras import ops
 
 from gruvlike import _checks
 from gruvlike.conditions import Condition, Meter
@@ -43,7 +44,8 @@ class SoundParts(NamedTuple):
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Least and greatest value of each normalized number, (W,) each, where they are known."""
-        return None if self.normalizer is None else self.normalizer.bounds
+        bounds = None if self.normalizer is None else self.normalizer.bounds
+        return None if bounds is None else (ops.convert_to_numpy(bounds[0]), ops.convert_to_numpy(bounds[1]))
 
     @property
     def tail(self) -> int:
@@ -85,9 +87,7 @@ class Reading(NamedTuple):
     pad_seed: bool = False
 
 
-def read_opening(
-    parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, reading: Reading = Reading()
-) -> Opening:
+def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, reading: Reading = Reading()) -> Opening:
     """Reads one seed for all clips, or one for each.
 
     Raises:

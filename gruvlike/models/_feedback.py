@@ -129,9 +129,7 @@ def run_in_training(
         Outputs (B, T, O).
     """
 
-    def run(
-        frames: Tensor, states: list[Tensor], at: slice, training: bool = True
-    ) -> tuple[Tensor, list[Tensor]]:
+    def run(frames: Tensor, states: list[Tensor], at: slice, training: bool = True) -> tuple[Tensor, list[Tensor]]:
         if step is None:
             return stack(inputs_of(stack, frames, reading.at(at)), training=training), states
         return step.read(frames, states, reading.at(at), lambda x: step.stack.model(x, training=training))

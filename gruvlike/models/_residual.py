@@ -38,7 +38,11 @@ class FrameNoise(PlainLayer):
 
     def __init__(self, width: int, level: float, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.width, self.level, self.seed = _checks.positive_int("width", width), _checks.number("level", level, 0), seed
+        self.width, self.level, self.seed = (
+            _checks.positive_int("width", width),
+            _checks.number("level", level, 0),
+            seed,
+        )
         self.random = keras.random.SeedGenerator(seed)
         self.spread = self.add_weight(shape=(width,), initializer="ones", trainable=False, name="spread")
         self.built = True

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 
 from gruvlike import encoders
+from gruvlike.conditions import Anchor, Clock, Condition, Lags
 from gruvlike.recipes._signatures import Plain
 
 if TYPE_CHECKING:
@@ -74,6 +75,21 @@ def feedback(random_seed: int, share: float = 0.0, updates: int = 1000, rollout_
     return {
         "scheduled_sampling": share, "sampling_updates": updates, "rollout_steps": rollout_steps, "random_seed": seed,
     }  # fmt: skip
+
+
+def conditions(clock: bool = False, lags: tuple[float, ...] = (), anchor: float = 0.0) -> dict[str, Condition | None]:
+    """Returns the arguments of `recurrent_stack` for all that a network reads besides the last frame.
+
+    Args:
+        clock: Whether the network reads the place of the frame to come in beat and bar.
+        lags: Earlier frames of the same sound that the network reads, in beats before the frame to come.
+        anchor: Length of the end of the seed that the network reads over and over, in beats. 0 is none.
+    """
+    return {
+        "clock": Clock() if clock else None,
+        "lags": Lags(beats=lags) if lags else None,
+        "anchor": Anchor(beats=anchor) if anchor else None,
+    }
 
 
 def parts_of(corpus: "Corpus", options: Mapping[str, Any]) -> tuple["Corpus", "Corpus | None", "Corpus | None"]:

@@ -56,6 +56,7 @@ class Recipe:
         normalizer: The `name` of a normalizer and its options.
         head: The `name` of a head, the meaning of the network's outputs, and its options.
         network: Arguments of `recurrent_stack`.
+        conditions: What the network reads besides the last frame: a `clock`, `lags` and an `anchor`.
         feedback: How much a network reads of its own predictions in training: `share` of the frames (scheduled
             sampling), reached after so many `updates`, and `rollout_steps` at the end of a window.
         optimizer: The `name` of an optimizer of Keras and arguments of its class. The norm of the gradient is clipped
@@ -83,6 +84,7 @@ class Recipe:
     normalizer: Options = field(default_factory=lambda: {"name": "standardizer"})
     head: Options = field(default_factory=lambda: {"name": "point"})
     network: Options = field(default_factory=lambda: {"units": (1024,), "projection": 1024})
+    conditions: Options = field(default_factory=dict)
     feedback: Options = field(default_factory=dict)
     optimizer: Options = field(default_factory=lambda: {"name": "rmsprop"})
     loss: str | None = None
@@ -232,7 +234,8 @@ class Recipe:
         _assembly.make_optimizer(**self.optimizer)
         keras.losses.get(head.training_loss(self.loss))
         small = {"units": 1, "projection": None}
-        models.recurrent_stack(1, **{**self.network, **small}, head=head, random_seed=self.random_seed)
+        given = _assembly.conditions(**self.conditions)
+        models.recurrent_stack(1, **{**self.network, **small}, **given, head=head, random_seed=self.random_seed)
 
     def build(self, corpus: "Corpus") -> Assembly:
         """Splits a corpus, fits the normalizer, and makes the model and the windows.
@@ -267,7 +270,8 @@ class Recipe:
         normalizer = _made(normalizers.get, self.normalizer).fit(train, encoder)
         head = _made(heads.get, self.head)
         width = normalizer.width or encoder.features
-        stack = models.recurrent_stack(width, **self.network, head=head, random_seed=seed)
+        given = _assembly.conditions(**self.conditions)
+        stack = models.recurrent_stack(width, **self.network, **given, head=head, random_seed=seed)
         feedback = _assembly.feedback(**self.feedback, random_seed=seed)
         model = models.AudioModel(
             encoder, normalizer, stack, train.sample_rate, train.high_pass_hz, **feedback, head=head

@@ -46,6 +46,8 @@ _RANGES = {
     "test": _SHARE,
     "momentum": _SHARE,
     "input_noise": _AT_LEAST_0,
+    "temperature": _AT_LEAST_0,
+    "anchor": _AT_LEAST_0,
     "weight_decay": _AT_LEAST_0,
     "gap_seconds": _AT_LEAST_0,
     "floor_db": (-200.0, 0.0, False),
@@ -105,6 +107,8 @@ class Option(NamedTuple):
     def _tuple(self, path: str, values: tuple[Plain, ...]) -> Plain:
         if self.items == (int,) and values:  # any number of them
             return tuple(_checks.positive_int(path, value) for value in values)
+        if self.items == (float,):
+            return tuple(_checks.number(path, value, 0, open_low=True) for value in values)
         kinds = [numbers.Real if kind is float else kind for kind in self.items]
         if len(values) != len(kinds) or not all(map(isinstance, values, kinds)):
             raise self._wrong_type(path, values)

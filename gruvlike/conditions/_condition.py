@@ -13,8 +13,8 @@ from gruvlike.conditions._meter import Meter
 class Condition(PlainLayer):
     """Something besides the last frame that a stack reads for the frame to come; the base class of all conditions.
 
-    A condition is a layer: it turns the numbers of its input into those that the network reads. A subclass is a `Schedule`, whose numbers are known beforehand, or an `OwnPast`, whose numbers are
-    frames of the sound itself.
+    A condition is a layer: it turns the numbers of its input into those that the network reads. A subclass is a
+    `Schedule`, whose numbers are known beforehand, or an `OwnPast`, whose numbers are frames of the sound itself.
 
     Args:
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.

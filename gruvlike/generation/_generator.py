@@ -132,7 +132,8 @@ class Generator:
             include_seed: Whether the seed is put before the song, joined by the overlap of the encoder.
             clips: How many songs. A network that draws nothing at random gives the same song for the same seed: give
                 a seed for each.
-            temperature: Of a head that draws: 1 (the default) as it was learned, less is more likely and less varied.
+            temperature: Of a head that draws: 1 as it was learned, less is more likely and less varied. `None`: that of
+                the head, 1 unless it was made with another.
             random_seed: Of a head that draws; 0 by default. Each clip and each step draws numbers of its own: a clip
                 is the same alone or beside others.
             leash: Keeps the song near the sound of its seed: the mean of its last two seconds is drawn to the seed's,
@@ -145,8 +146,8 @@ class Generator:
             the seed and has exactly `round(seconds * sample_rate)` or `steps * hop` samples.
 
         Raises:
-            ValueError: If the seed is shorter than the network needs, not finite or not one-dimensional, an argument is out of
-                range or of no effect, the state of a layer cannot be carried, or the network predicts NaN.
+            ValueError: If the seed is shorter than the network needs, not finite or not one-dimensional, an argument is
+                out of range or of no effect, the state of a layer cannot be carried, or the network predicts NaN.
             FileNotFoundError: If a seed is a path without a file.
 
         Example:
@@ -270,7 +271,7 @@ class Generator:
                 f"`temperature` and `random_seed` are for heads that draw. Received: {named}, with a "
                 f"{type(self.head).__name__} head, which draws nothing. Leave them out."
             )
-        temperature = 1.0 if temperature is None else _checks.number("temperature", temperature, 0)
+        temperature = self.head.temperature if temperature is None else _checks.number("temperature", temperature, 0)
         random_seed = 0 if random_seed is None else _checks.positive_int("random_seed", random_seed, minimum=0)
         return Sampling(temperature, random_seed, _checks.number("leash", leash, 0, 1))
 

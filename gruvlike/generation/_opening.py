@@ -87,7 +87,7 @@ class Reading(NamedTuple):
     pad_seed: bool = False
 
 
-def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, reading: Reading = Reading()) -> Opening:
+def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, reading: Reading) -> Opening:
     """Reads one seed for all clips, or one for each.
 
     Raises:

@@ -20,6 +20,7 @@ class Head(PlainLayer):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Attributes:
+        temperature: Of songs, unless `Generator` is told otherwise: 1 draws from the distribution as it was learned.
         residual: Whether `recurrent_stack` adds the last frame to the expected one, by `shift`, unless told otherwise.
 
     Example:
@@ -41,6 +42,7 @@ class Head(PlainLayer):
     """
 
     residual = False
+    temperature: float = 1.0
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)

@@ -28,10 +28,11 @@ class Mixture(Head):
 
     Args:
         components: How many distributions, K.
+        temperature: Of songs, unless `Generator` is told otherwise: deviations of what is drawn, over those learned.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Raises:
-        ValueError: If `components` is not a positive integer.
+        ValueError: If an argument is out of its range.
 
     Example:
         >>> import numpy as np
@@ -51,9 +52,10 @@ class Mixture(Head):
 
     residual = True
 
-    def __init__(self, components: int = 8, **kwargs: Any):
+    def __init__(self, components: int = 8, temperature: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.components = _checks.positive_int("components", components)
+        self.temperature = _checks.number("temperature", temperature, 0)
 
     def outputs(self, width: int) -> int:
         """Returns `components * (2 * width + 1)`."""

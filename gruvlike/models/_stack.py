@@ -101,7 +101,8 @@ def recurrent_stack(
     x = noisy
     if input_dropout:
         x = keras.layers.Dropout(input_dropout, seed=next_seed(), name="input_dropout")(x)
-    read = {one: _read(one, source, input_noise, features, next_seed) for one, source in zip(conditions, inputs)}
+    pairs = zip(conditions, inputs, strict=True)
+    read = {one: _read(one, source, input_noise, features, next_seed) for one, source in pairs}
     if read:
         x = keras.layers.Concatenate(name="read")([x, *read.values()])
     if projection:

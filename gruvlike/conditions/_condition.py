@@ -64,6 +64,7 @@ class Schedule(Condition):
 
     Example:
         >>> class Bars(Schedule):  # the number of the bar
+        ...     needs_beat = True
         ...     def numbers(self, width):
         ...         return 1
         ...     def at(self, frames, meter):

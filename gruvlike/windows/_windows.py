@@ -138,7 +138,9 @@ class Windows(keras.utils.PyDataset):
         if self.stateful:
             batch["reset"] = np.full(len(pcm), self.resets(index))
         if self.supply is not None:
-            key = (self.random_seed, self.epoch, 1, self._batch(index))  # offsets are drawn by keys with a 0 there
+            # Windows that are the same in each epoch get the same numbers. Offsets are drawn by keys with a 0 for the 1.
+            epoch = self.epoch if self.shuffle or self.offset == "random" else 0
+            key = (self.random_seed, epoch, 1, self._batch(index))
             rows = [
                 self.supply(self._tracks[number], int(start), self.span, (*key, row))
                 for row, (number, start) in enumerate(zip(tracks, starts, strict=True))

@@ -10,7 +10,8 @@ from pathlib import Path
 from _measure import FULL, Row, in_turn, peak_memory, publish
 
 import gruvlike as gl
-from gruvlike.normalizers import PrincipalComponents, measure as measured
+from gruvlike.normalizers import PrincipalComponents
+from gruvlike.normalizers import measure as measured
 
 SAMPLE_RATE = 16_000
 

@@ -17,6 +17,7 @@ from gruvlike.conditions import conditions_of
 from gruvlike.conditions._song import Frames, numbers_at, reach
 from gruvlike.decoders import Decoder
 from gruvlike.encoders import Encoder
+from gruvlike.generation._guard import Usual
 from gruvlike.generation._joining import frames_for, joined
 from gruvlike.generation._memory import CarriedPast, Memory, Past, RefedPast, Sampling, Wish, memory_fits, predicted
 from gruvlike.generation._opening import Opening, Reading, Seed, SoundParts, check_equal_lengths, read_opening
@@ -342,8 +343,7 @@ class Generator:
         samples = np.stack([one[-self.encoder.span(tail) :] for one in opening.samples])
         reaches = [reach(self._conditions, meter) for meter in opening.meters]
         past = [one[len(one) - back :] for one, back in zip(opening.frames, reaches, strict=False)]
-        mean = np.stack([one.mean(axis=0) for one in opening.frames])
-        return Memory(frames, states, samples, mean, past, opening.meters)
+        return Memory(frames, states, samples, Usual.of(opening.frames), past, opening.meters)
 
     def _check_memory(self, memory: Memory, wish: Wish, reading: Reading) -> None:
         if wish.history != "carry" or wish.include_seed or reading.bpm is not None:

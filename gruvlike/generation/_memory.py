@@ -1,8 +1,11 @@
 """The past of a song: as states, which a step carries on, or as frames, which are fed again at each step."""
 
+import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -12,7 +15,11 @@ from gruvlike._step._loops import Loop
 from gruvlike._step._step import Carried, Pull, uniform_noise
 from gruvlike.conditions import Condition, Meter
 from gruvlike.conditions._song import Frames, known, numbers_at
+from gruvlike.generation._guard import Usual, fault
 from gruvlike.heads import Head
+
+_ATTEMPT = 2**20  # clips whose numbers are drawn again get those of clips beyond all others
+_WATCHED = 64  # frames: enough to tell a frozen song from a held note
 
 
 class Memory(NamedTuple):
@@ -22,7 +29,7 @@ class Memory(NamedTuple):
         frames: The last normalized frames, (B, T, W): one to read next, and all that sound on into the song.
         states: The states of the recurrent layers before the last of these frames, (B, units) each.
         samples: The sound under these frames, float32 (B, S).
-        mean: The mean of the seed's frames, (B, W): a leash draws the song to it.
+        usual: The mean, the change and the size of the seed's frames: a leash and the guards of a song compare with it.
         past: The last frames of each seed, (R, W): as many as conditions of the network reach back to.
         meters: The beat of each seed, counted from the first frame of the song; empty where the network reads no beat.
     """
@@ -30,7 +37,7 @@ class Memory(NamedTuple):
     frames: np.ndarray
     states: list[Tensor]
     samples: np.ndarray
-    mean: np.ndarray
+    usual: Usual
     past: list[np.ndarray]
     meters: list[Meter]
 
@@ -41,7 +48,8 @@ class Memory(NamedTuple):
             ValueError: If this is a memory of several clips already.
 
         Example:
-            >>> memory = Memory(np.zeros((1, 1, 4)), [np.zeros((1, 3))], np.zeros((1, 8)), np.zeros((1, 4)), [], [])
+            >>> usual = Usual.of([np.zeros((2, 4))])
+            >>> memory = Memory(np.zeros((1, 1, 4)), [np.zeros((1, 3))], np.zeros((1, 8)), usual, [], [])
             >>> memory.repeat(5).frames.shape
             (5, 1, 4)
         """
@@ -53,8 +61,8 @@ class Memory(NamedTuple):
                 f"{len(self.frames)} clips. Leave `clips` out."
             )
         states = [ops.repeat(state, clips, axis=0) for state in self.states]
-        frames, samples, mean = (np.repeat(one, clips, axis=0) for one in (self.frames, self.samples, self.mean))
-        return Memory(frames, states, samples, mean, self.past * clips, self.meters * clips)
+        frames, samples = (np.repeat(one, clips, axis=0) for one in (self.frames, self.samples))
+        return Memory(frames, states, samples, self.usual.repeat(clips), self.past * clips, self.meters * clips)
 
 
 class Sampling(NamedTuple):
@@ -71,11 +79,14 @@ class Sampling(NamedTuple):
     random_seed: int
     leash: float = 0.0
 
-    def noise(self, clips: Sequence[int], first: int, steps: int, draws: int) -> np.ndarray:
-        """Returns the uniform numbers (clips, steps, draws) of steps from `first` on."""
+    def noise(
+        self, clips: Sequence[int], first: int, steps: int, draws: int, attempts: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """Returns the uniform numbers (clips, steps, draws) of steps from `first` on; each attempt has others."""
         if not draws:
             return np.zeros((len(clips), steps, 0), np.float32)
-        return np.stack([uniform_noise(self.random_seed, clip, first, steps, draws) for clip in clips])
+        keys = [clip + attempt * _ATTEMPT for clip, attempt in zip(clips, attempts or [0] * len(clips), strict=True)]
+        return np.stack([uniform_noise(self.random_seed, key, first, steps, draws) for key in keys])
 
 
 class Wish(NamedTuple):
@@ -108,6 +119,9 @@ class Past(Protocol):
 class CarriedPast:
     """The whole past in the states: constant cost a step.
 
+    A song that is drawn and freezes, falls silent or blows up is drawn again from an earlier memory: first from the one
+    before these frames, then from that of the seed. A warning says so.
+
     Args:
         loop: The compiled loop, for as many clips as the memory has.
         memory: Where the song begins.
@@ -118,24 +132,62 @@ class CarriedPast:
     def __init__(self, loop: Loop, memory: Memory, sampling: Sampling, conditions: Sequence[Condition] = ()):
         self.chunk = loop.chunk
         self._loop, self._sampling, self._done = loop, sampling, 0
-        self._conditions, self._meters = conditions, memory.meters
+        self._conditions, self._meters, self._usual = conditions, memory.meters, memory.usual
         self._frames = [Frames(past) for past in memory.past]
-        mean = ops.convert_to_tensor(memory.mean, "float32")
+        mean = ops.convert_to_tensor(memory.usual.mean, "float32")
         states = memory.states if loop.step.leash_frames is None else [*memory.states, mean]
         self._carried = Carried(ops.convert_to_tensor(memory.frames[:, -1], "float32"), states)
+        self._opening = self._carried
         self._pull = Pull(float(sampling.leash), mean)
+        self._recent = memory.frames[:, :0]
 
     def take(self, steps: int) -> np.ndarray:
         """Returns the next `steps` frames of the song, (B, steps, W), `steps` at most `chunk`."""
+        before = self._carried, copy.deepcopy(self._frames), self._done
+        attempts = [0] * len(self._recent)
+        sung = self._sing(steps, attempts)
+        for attempt in (1, 2) if self._loop.step.draws and self._sampling.temperature else ():
+            faults = self._faults(sung)
+            if not any(faults):
+                break
+            self._carried, self._frames, self._done = before[0], copy.deepcopy(before[1]), before[2]
+            for clip, found in enumerate(faults):
+                if found:
+                    attempts[clip] = attempt
+                    self._warn(clip, found, attempt)
+            if attempt == 2:
+                self._carried = _with_rows(self._carried, self._opening, [bool(found) for found in faults])
+            sung = self._sing(steps, attempts)
+        self._recent = np.concatenate([self._recent, sung], axis=1)[:, -_WATCHED:]
+        return sung
+
+    def _faults(self, sung: np.ndarray) -> list[str | None]:
+        """Returns the fault of each clip, once there are enough frames to tell."""
+        recent = np.concatenate([self._recent, sung], axis=1)[:, -max(_WATCHED, sung.shape[1]) :]
+        if recent.shape[1] < _WATCHED:
+            return [None] * len(recent)
+        pairs = zip(recent, self._usual.flux, self._usual.size, strict=True)
+        return [fault(frames, flux, size) for frames, flux, size in pairs]
+
+    def _warn(self, clip: int, found: str, attempt: int) -> None:
+        warnings.warn(
+            f"The song of clip {clip} had {found} by frame {self._done + self._recent.shape[1]}: it is drawn again "
+            f"from {'a moment before' if attempt == 1 else 'the memory of its seed'}.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def _sing(self, steps: int, attempts: Sequence[int]) -> np.ndarray:
         found, left = [], steps
         while left:  # lagged frames must have been sung before they can be read
-            found.append(self._run(min([left, *(known(self._conditions, m, self._done, left) for m in self._meters)])))
-            left -= found[-1].shape[1]
+            count = min([left, *(known(self._conditions, meter, self._done, left) for meter in self._meters)])
+            found.append(self._run(count, attempts))
+            left -= count
         return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
-    def _run(self, steps: int) -> np.ndarray:
-        clips = range(self._carried.frame.shape[0])
-        noise = self._sampling.noise(clips, self._done, steps, self._loop.step.draws)
+    def _run(self, steps: int, attempts: Sequence[int]) -> np.ndarray:
+        clips = range(len(self._recent))
+        noise = self._sampling.noise(clips, self._done, steps, self._loop.step.draws, attempts)
         to_come = np.arange(self._done, self._done + steps)
         given = [
             numbers_at(self._conditions, meter, frames, to_come)
@@ -148,6 +200,16 @@ class CarriedPast:
             frames.append(clip)
         self._done += steps
         return sung
+
+
+def _with_rows(carried: Carried, other: Carried, chosen: Sequence[bool]) -> Carried:
+    """Returns what is carried, with the rows of some clips taken from another moment."""
+
+    def mixed(one: Tensor, two: Tensor) -> Tensor:
+        rows = np.array(chosen).reshape(-1, *[1] * (len(one.shape) - 1))
+        return ops.where(rows, two, one)
+
+    return Carried(*keras.tree.map_structure(mixed, tuple(carried), tuple(other)))
 
 
 class RefedPast:

@@ -143,7 +143,7 @@ def run_in_training(
     if sampling:
         outputs, _ = run(frames[:, :-1], states, slice(None, -1), training=False)  # as in a song: without dropout
         frames = sampling(frames, ops.stop_gradient(head.next_frame(outputs)))
-    last = frames.shape[1] - rollout_steps if rollout_steps else None
+    last = frames.shape[1] - rollout_steps
     outputs, states = run(frames[:, :last], states, slice(None, last))
     found, own = [outputs], states
     for place in range(rollout_steps):
@@ -152,5 +152,5 @@ def run_in_training(
         found.append(outputs)
     if carried:  # the next batch goes on after the music, not after the predictions that took its place
         at = slice(last, None)
-        carried.keep(states if last is None else run(frames[:, at], states, at)[1])
+        carried.keep(run(frames[:, at], states, at)[1] if rollout_steps else states)
     return ops.concatenate(found, axis=1) if rollout_steps else outputs

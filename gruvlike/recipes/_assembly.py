@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 
 from gruvlike import encoders
-from gruvlike.conditions import Anchor, Clock, Condition, Lags
+from gruvlike.conditions import Anchor, Clock, Lags
 from gruvlike.recipes._signatures import Plain
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def feedback(random_seed: int, share: float = 0.0, updates: int = 1000, rollout_
     }  # fmt: skip
 
 
-def conditions(clock: bool = False, lags: tuple[float, ...] = (), anchor: float = 0.0) -> dict[str, Condition | None]:
+def conditions(clock: bool = False, lags: tuple[float, ...] = (), anchor: float = 0.0) -> dict[str, Any]:
     """Returns the arguments of `recurrent_stack` for all that a network reads besides the last frame.
 
     Args:

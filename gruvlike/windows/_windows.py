@@ -138,7 +138,7 @@ class Windows(keras.utils.PyDataset):
         if self.stateful:
             batch["reset"] = np.full(len(pcm), self.resets(index))
         if self.supply is not None:
-            # Windows that are the same in each epoch get the same numbers. Offsets are drawn by keys with a 0 for the 1.
+            # Windows that are the same in each epoch get the same numbers. Offsets have keys with a 0 for the 1.
             epoch = self.epoch if self.shuffle or self.offset == "random" else 0
             key = (self.random_seed, epoch, 1, self._batch(index))
             rows = [

@@ -1,0 +1,68 @@
+"""Songs that freeze, fall silent or blow up are noticed as they are made, by change and size of their frames."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# Over those of the seed. Music has breaks and louder parts; these limits are far beyond.
+_FROZEN = 0.1
+_FAINT = 0.1
+_BLOWN_UP = 4.0
+
+
+class Usual(NamedTuple):
+    """The usual frames of the seeds, which their songs are compared with.
+
+    Attributes:
+        mean: Mean of each number, (B, W).
+        flux: Mean change from frame to frame, of all numbers, (B,).
+        size: Root mean square of all numbers, (B,).
+    """
+
+    mean: np.ndarray
+    flux: np.ndarray
+    size: np.ndarray
+
+    @classmethod
+    def of(cls, seeds: list[np.ndarray]) -> "Usual":
+        """Returns the usual frames of seeds, (T, W) each.
+
+        Example:
+            >>> Usual.of([np.array([[1.0, 1.0], [3.0, 1.0]])]).flux
+            array([1.])
+        """
+        means = np.stack([frames.mean(axis=0) for frames in seeds])
+        return cls(means, np.array(list(map(flux, seeds))), np.array(list(map(size, seeds))))
+
+    def repeat(self, clips: int) -> "Usual":
+        """Returns those of `clips` clips that have one seed.
+
+        Example:
+            >>> Usual.of([np.zeros((2, 4))]).repeat(3).flux.shape
+            (3,)
+        """
+        return Usual(*(np.repeat(one, clips, axis=0) for one in self))
+
+
+def flux(frames: np.ndarray) -> float:
+    """Returns the mean change from frame to frame, of all numbers of frames (T, W)."""
+    return float(np.abs(np.diff(frames, axis=0)).mean()) if len(frames) > 1 else 0.0
+
+
+def size(frames: np.ndarray) -> float:
+    """Returns the root mean square of frames (T, W)."""
+    return float(np.sqrt(np.mean(np.square(frames, dtype="float64"))))
+
+
+def fault(frames: np.ndarray, usual_flux: float, usual_size: float) -> str | None:
+    """Returns the word for a fault of the frames (T, W) of a song, or `None`.
+
+    Example:
+        >>> fault(np.ones((100, 4)), usual_flux=1.0, usual_size=1.0)
+        'frozen'
+    """
+    if not np.isfinite(frames).all() or size(frames) > _BLOWN_UP * usual_size:
+        return "blown up"
+    if size(frames) < _FAINT * usual_size:
+        return "fallen silent"
+    return "frozen" if flux(frames) < _FROZEN * usual_flux else None

@@ -1,6 +1,6 @@
 """A stack in training reads the music, and with it its own predictions, and the states after the batch before."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -143,7 +143,7 @@ def run_in_training(
     if sampling:
         outputs, _ = run(frames[:, :-1], states, slice(None, -1), training=False)  # as in a song: without dropout
         frames = sampling(frames, ops.stop_gradient(head.next_frame(outputs)))
-    last = frames.shape[1] - rollout_steps
+    last: Any = frames.shape[1] - rollout_steps if rollout_steps else None
     outputs, states = run(frames[:, :last], states, slice(None, last))
     found, own = [outputs], states
     for place in range(rollout_steps):

@@ -10,8 +10,6 @@ from pathlib import Path
 from _measure import FULL, Row, in_turn, peak_memory, publish
 
 import gruvlike as gl
-from gruvlike.normalizers import PrincipalComponents
-from gruvlike.normalizers import measure as measured
 
 SAMPLE_RATE = 16_000
 
@@ -34,9 +32,9 @@ def measure(
             gl.audio.write(tune, gl.tune.compose(60 * length, SAMPLE_RATE), SAMPLE_RATE)
             corpus = gl.Corpus.build(tune, Path(folder) / "music.h5", sample_rate=SAMPLE_RATE)
             actions = {
-                "fit": lambda corpus=corpus: PrincipalComponents(components).fit(corpus, encoder),
+                "fit": lambda corpus=corpus: gl.PrincipalComponents(components).fit(corpus, encoder),
                 "read": lambda corpus=corpus: read(corpus, encoder),
-                "measure": lambda corpus=corpus: measured(corpus, encoder),
+                "measure": lambda corpus=corpus: gl.normalizers.measure(corpus, encoder),
             }
             with peak_memory() as peak:
                 actions["fit"]()

@@ -86,7 +86,7 @@ def test_a_normalizer_knows_its_sizes(make, corpus, encoder, frames):
 @pytest.mark.parametrize("make", CONTRACT)
 def test_what_a_network_predicts_survives_the_way_back(make, corpus, encoder, frames):
     normalizer = make().fit(corpus, encoder)
-    scaled = normalizer(frames)
+    scaled = normalizer(frames) / 2  # within the range of the music, where nothing clips
     np.testing.assert_allclose(normalizer(normalizer.inverse(scaled)), scaled, rtol=1e-4, atol=1e-4)
     assert np.ptp(scaled) > 0.1  # the control: it is not the same number everywhere
 

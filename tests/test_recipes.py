@@ -108,7 +108,8 @@ def test_each_part_and_option_is_built(corpus, changes):
     share = changes.get("feedback", {}).get("share", 0)
     assert (model.scheduled_sampling, model.random_seed) == (share, 0 if share else None)
     prediction, target = model(windows[0][0])
-    assert prediction.shape == target.shape == (recipe.windows["batch_size"], 6, model.encoder.features)
+    width = changes.get("normalizer", {}).get("components", model.encoder.features)
+    assert prediction.shape == target.shape == (recipe.windows["batch_size"], 6, width)
     assert np.isfinite(keras.ops.convert_to_numpy(prediction)).all()
 
 

@@ -4,9 +4,12 @@ import numpy as np
 import scipy.linalg
 from scipy.linalg.blas import dsyrk
 
-_MOST_FRAMES = 2**15  # of a sample, fewer if they are wide: 2**25 numbers are 128 MB
+from gruvlike._music import rows
+
+_MOST_FRAMES = 2**14  # of a sample, fewer if they are wide: 2**25 numbers are 128 MB
 _MOST_NUMBERS = 2**25
 _COLUMNS_AT_ONCE = 64
+_ROWS_AT_ONCE = 512  # a product of so many frames in float64 stays within the cache
 
 
 class Moments:
@@ -32,11 +35,15 @@ class Moments:
         self._products = np.zeros((features, features), order="F")  # of deviations; the lower triangle only
 
     def add(self, frames: np.ndarray) -> None:
-        """Adds frames (n, F), n > 0, or raises if they are not finite."""
+        """Adds frames (n, F), or raises if they are not finite."""
+        for part in rows(frames, _ROWS_AT_ONCE):
+            self._add(part)
+
+    def _add(self, frames: np.ndarray) -> None:
         size = len(frames)
         count = self.frames + size
-        rows = np.empty((size + 1, len(self.mean)))
-        deviations = rows[:-1]
+        terms = np.empty((size + 1, len(self.mean)))
+        deviations = terms[:-1]
         deviations[:] = frames
         with np.errstate(invalid="ignore"):
             mean = deviations.mean(axis=0)
@@ -48,8 +55,8 @@ class Moments:
         deviations -= mean
         shift = mean - self.mean
         # The product of the last row is the part of the covariance that lies between the piece and those before it.
-        rows[-1] = shift * np.sqrt(self.frames * size / count)
-        self._products = dsyrk(1.0, rows.T, beta=1.0, c=self._products, lower=1, overwrite_c=1)
+        terms[-1] = shift * np.sqrt(self.frames * size / count)
+        self._products = dsyrk(1.0, terms.T, beta=1.0, c=self._products, lower=1, overwrite_c=1)
         self.mean += shift * (size / count)
         self.frames = count
 

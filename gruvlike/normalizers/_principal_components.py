@@ -80,9 +80,9 @@ class PrincipalComponents(Normalizer):
         """Measures the frames of music in one pass, in constant memory.
 
         Only frames that lie wholly inside a track are measured: none contains silence that pads the edge of a track.
-        Memory holds one matrix of F x F numbers in float64, and for the quantiles at most 32768 frames (128 MB),
-        evenly chosen. The time of the matrix grows with F for each number of a frame: a pass over some hundred
-        features takes little longer than to encode them, over several thousand it takes many times as long.
+        Memory holds one matrix of F x F numbers in float64, and for the quantiles at most 16384 frames (128 MB),
+        evenly chosen. The time for a frame grows with the square of F: some hundred features take less time than to
+        encode the frame, several thousand take many times as long.
 
         Args:
             music: As in `Affine.fit`.

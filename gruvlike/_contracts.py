@@ -72,6 +72,30 @@ class Announces(Protocol):
         """Says that samples [start, stop) are about to be read."""
 
 
+class BeatLike(Protocol):
+    """The beat of a piece of music: `gruvlike.rhythm.Beat`."""
+
+    @property
+    def beat_seconds(self) -> float: ...
+    @property
+    def phase_seconds(self) -> float:
+        """The time of a downbeat, counted from the first sample."""
+
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def clear(self) -> bool: ...
+
+
+@runtime_checkable
+class HasBeat(Protocol):
+    """A track that knows its beat: parts that follow the beat need one."""
+
+    @property
+    def beat(self) -> BeatLike | None:
+        """The beat, counted from the first sample of the track; `None` if nobody has looked for it."""
+
+
 TrackType = TypeVar("TrackType", bound=Track, covariant=True)
 
 

@@ -20,6 +20,7 @@ module          purpose
 `callbacks`     watch over training
 `metrics`       judge sound
 `plots`         look at sound and learning
+`rhythm`        tempo and beat of music
 `gruv2015`      the published pipeline, to the digit
 `recipes`       the settings of a training as data
 `tune`          a short piece that the package composes itself
@@ -50,6 +51,7 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
     "callbacks": (),
     "metrics": (),
     "plots": (),
+    "rhythm": (),
     "gruv2015": (),
     "recipes": (),
     "tune": (),

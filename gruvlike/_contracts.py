@@ -73,25 +73,27 @@ class Announces(Protocol):
 
 
 class BeatLike(Protocol):
-    """The beat of a sound: `gruvlike.rhythm.Beat`."""
+    """The beat of a piece of music: `gruvlike.rhythm.Beat`."""
 
     @property
     def beat_seconds(self) -> float: ...
     @property
     def phase_seconds(self) -> float:
-        """Time of a downbeat, from the start of the sound."""
+        """The time of a downbeat, counted from the first sample."""
 
     @property
-    def clear(self) -> bool:
-        """Whether the beat is clear enough to rely on."""
+    def confidence(self) -> float: ...
+    @property
+    def clear(self) -> bool: ...
 
 
 @runtime_checkable
 class HasBeat(Protocol):
-    """A track whose beat may have been found."""
+    """A track that knows its beat: parts that follow the beat need one."""
 
     @property
-    def beat(self) -> BeatLike | None: ...
+    def beat(self) -> BeatLike | None:
+        """The beat, counted from the first sample of the track; `None` if nobody has looked for it."""
 
 
 TrackType = TypeVar("TrackType", bound=Track, covariant=True)

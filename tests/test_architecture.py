@@ -25,7 +25,8 @@ ARROWS = {
     "_step": {"_backend", "heads"},
     "_music": set(),
     "audio": set(),
-    "corpus": {"_music", "audio", "windows"},
+    "rhythm": set(),
+    "corpus": {"_music", "audio", "rhythm", "windows"},
     "windows": set(),
     "decoders": {"_arrays"},
     "encoders": {"_arrays", "decoders"},
@@ -263,7 +264,7 @@ def test_import_brings_nothing_heavy():
     assert not {"keras", "tensorflow", "jax", "torch", "librosa", "h5py", "matplotlib"} & set(loaded)
 
 
-@pytest.mark.parametrize("module", ["audio", "corpus", "plots", "tune"])
+@pytest.mark.parametrize("module", ["audio", "corpus", "plots", "rhythm", "tune"])
 def test_works_without_keras(module):
     code = f"import sys, gruvlike; gruvlike.{module}; assert 'keras' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

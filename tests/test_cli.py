@@ -57,7 +57,7 @@ def test_generate_options(work):
 def test_info(work, capsys):
     assert cli.main(["info", f"{work}/music.h5"]) == 0
     corpus = capsys.readouterr().out
-    assert "corpus, format 1" in corpus
+    assert "corpus, format 2" in corpus
     assert "8000 Hz" in corpus
     assert "0:08" in corpus
     assert cli.main(["info", f"{work}/run"]) == 0

@@ -42,8 +42,8 @@ def test_opening_says_what_it_found(tmp_path):
         Corpus(tmp_path / "foreign.h5")
     corpus_of(tmp_path / "newer.h5", [100])
     with h5py.File(tmp_path / "newer.h5", "a") as h5:
-        h5.attrs["format_version"] = 2
-    with pytest.raises(ValueError, match="version 2"):
+        h5.attrs["format_version"] = 3
+    with pytest.raises(ValueError, match="version 3"):
         Corpus(tmp_path / "newer.h5")
 
 

@@ -81,7 +81,7 @@ def test_pcm_is_the_mapped_file(folder, tmp_path):
 def test_the_file_can_be_read_with_h5py_alone(folder, tmp_path):
     corpus = Corpus.build(folder, tmp_path / "music.h5", RATE)
     with h5py.File(tmp_path / "music.h5") as h5:
-        assert (h5.attrs["format"], h5.attrs["format_version"], h5.attrs["sample_rate"]) == ("gruvlike corpus", 1, RATE)
+        assert (h5.attrs["format"], h5.attrs["format_version"], h5.attrs["sample_rate"]) == ("gruvlike corpus", 2, RATE)
         assert list(h5["tracks"]) == ["000000", "000001", "000002"]
         assert h5["tracks/000001"].attrs["name"] == "b.flac"
         assert h5["tracks/000001"].chunks is None

@@ -10,6 +10,7 @@ from gruvlike import _checks
 from gruvlike.cli._console import clock, say
 from gruvlike.cli._parser import Commands, add_command
 from gruvlike.cli._paths import model_file, source
+from gruvlike.cli.beats import tempo_of
 from gruvlike.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -83,7 +84,10 @@ def _corpus_rows(corpus: "Corpus") -> _Rows:
         ("length", f"{clock(corpus.seconds)} ({corpus.seconds:.1f} s)"),
         ("sample rate", f"{corpus.sample_rate} Hz"),
         ("high-pass", f"{corpus.high_pass_hz} Hz" if corpus.high_pass_hz else "none"),
-        *[("", f"{clock(track.seconds):>8}  peak {track.peak:.2f}  {track.name!r}") for track in corpus],
+        *[
+            ("", f"{clock(track.seconds):>8}  peak {track.peak:.2f}  {tempo_of(track)}  {track.name!r}")
+            for track in corpus
+        ],
     ]
 
 

@@ -7,6 +7,7 @@ from gruvlike import _checks
 from gruvlike.cli._console import clock, say
 from gruvlike.cli._parser import Commands, add_command, add_overwrite
 from gruvlike.cli._paths import target
+from gruvlike.cli.beats import tempos_of
 
 
 def add(commands: Commands) -> None:
@@ -36,4 +37,4 @@ def prepare(options: argparse.Namespace) -> None:
     high_pass_hz = _checks.number("high_pass_hz", options.high_pass_hz, 0, rate * 0.499) or None
     file = target(options.file, options.overwrite)
     corpus = gl.Corpus.build(options.music, file, sample_rate=rate, high_pass_hz=high_pass_hz, strict=options.strict)
-    say(f"{file}: {len(corpus)} tracks, {clock(corpus.seconds)}, {corpus.sample_rate} Hz")
+    say(f"{file}: {len(corpus)} tracks, {clock(corpus.seconds)}, {corpus.sample_rate} Hz; {tempos_of(corpus)}")

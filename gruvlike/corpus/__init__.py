@@ -2,12 +2,13 @@
 
 A corpus holds 16-bit mono PCM at one sample rate: 2 bytes a sample, where the spectra of 2015 took 32. `Corpus.build`
 makes it from music files, `Corpus(file)` opens it, and a part of a split behaves as a corpus too. Nothing is loaded:
-tracks are views of the mapped file. This module needs no Keras (but for `Corpus.windows`).
+tracks are views of the mapped file. Each track knows its beat. This module needs no Keras (but for `Corpus.windows`).
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,11 +16,11 @@ import numpy as np
 
 from gruvlike._checks import choice, number, positive_int
 from gruvlike._contracts import FramesOfSound
-from gruvlike.corpus import _build, _file, _split
+from gruvlike.corpus import _beats, _build, _file, _split
 from gruvlike.corpus._file import Track
 
 if TYPE_CHECKING:
-    from gruvlike._contracts import Music
+    from gruvlike._contracts import HasBeat, Music
     from gruvlike.windows import Windows
 
 __all__ = ["Corpus", "Track"]
@@ -74,7 +75,8 @@ class Corpus:
 
         Files are prepared in parallel into parts beside `file` (in "<file>.parts": as much space again, until the end).
         A build that was interrupted uses them when it is started again. A corpus that stands under the name is
-        replaced when all is done, and not before; its tracks of the same content and settings are taken over.
+        replaced when all is done, and not before; its tracks of the same content and settings are taken over, with
+        beats that were given by hand. The beat of each other track is found, as `gruvlike.rhythm.tempo` does.
 
         Args:
             paths: A folder (searched with all below), an audio file, or several of either.
@@ -110,6 +112,44 @@ class Corpus:
         corpus = cls(file)
         corpus.skipped = skipped
         return corpus
+
+    def add_beats(self, bpm: Mapping[str, float] | None = None) -> list[str]:
+        """Finds the beats that the file lacks, without reading the music files again, and writes it again with them.
+
+        A file that an older version of gruvlike made has no beats. The new file takes the name when it is complete.
+        Another `Corpus` of the same file, or a part of one, has to be opened, or split, again.
+
+        Args:
+            bpm: Beats per minute by the name of the track, where the tempo is known: phase and confidence are found for
+                it, and they replace the beat that the track has.
+
+        Returns:
+            The names of the tracks whose beats are new.
+
+        Raises:
+            ValueError: If there is no track of such a name, or `bpm` is out of range.
+            OSError: If the disk is full; the file is as it was then.
+            BlockingIOError: If the file is being built now.
+
+        Example:
+            >>> import gruvlike as gl, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     gl.audio.write(f"{folder}/tune.wav", gl.tune.compose(8, 8000), 8000)
+            ...     corpus = gl.Corpus.build(folder, f"{folder}/music.h5", sample_rate=8000)
+            ...     found = corpus[0].beat.bpm
+            ...     corpus.add_beats(bpm={"tune.wav": 60})
+            ...     round(found), round(corpus[0].beat.bpm)
+            ['tune.wav']
+            (120, 60)
+        """
+        place = {track._offset: index for index, track in enumerate(_file.read(self.file)[2])}
+        places = [place[track._offset] for track in self._tracks]
+        added = _beats.add(self.file, dict(bpm or {}))
+        if added:
+            tracks = _file.read(self.file)[2]
+            sections = zip(places, self._tracks, strict=True)
+            self._tracks = tuple(replace(tracks[i], start=old.start, stop=old.stop) for i, old in sections)
+        return added
 
     def __len__(self) -> int:
         return len(self._tracks)
@@ -282,3 +322,6 @@ if TYPE_CHECKING:  # a type checker compares the class with its contract
 
     def _is_music(corpus: Corpus) -> Music[Track]:
         return corpus
+
+    def _has_beat(track: Track) -> HasBeat:
+        return track

@@ -12,23 +12,25 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, TypedDict
+from typing import BinaryIO, NotRequired, TypedDict
 
 import numpy as np
-from tqdm import tqdm
 
 from gruvlike import audio
 from gruvlike._files import locked, replacing
-from gruvlike.corpus import _file
+from gruvlike.corpus import _beats, _file, _parallel
+from gruvlike.rhythm import Beat
+from gruvlike.rhythm._beat import find as find_beat
 
 logger = logging.getLogger(__name__)
 
 # A sound is silent if no sample exceeds three steps of 16 bits: dither on digital silence reaches as far.
 SILENCE = 3 / 32768
 _BLOCK_SIZE = 1 << 18
+_PREPARATION = 1  # counts changes of the samples that a file becomes: parts of another number are not used
 
 
 Paths = str | os.PathLike | Iterable[str | os.PathLike]
@@ -41,6 +43,9 @@ class About(TypedDict):
     peak: float
     rms: float
     clipped: int
+    beat_seconds: NotRequired[float]  # these three are absent in parts, and tracks, of an older version
+    phase_seconds: NotRequired[float]
+    confidence: NotRequired[float]
 
 
 class _UnusableError(Exception):
@@ -56,7 +61,7 @@ def build(
 ) -> list[tuple[str, str]]:
     """Writes the corpus `file` and returns the files that were left out: (path, reason)."""
     sources = _sources(paths)
-    folder = file.with_name(file.name + ".parts")
+    folder = _file.parts_of(file)
     _earlier(file, sample_rate, high_pass_hz)  # refuses a file of another kind before anything is made
     folder.mkdir(exist_ok=True)
     rule = (
@@ -77,7 +82,7 @@ def _build(
     strict: bool,
 ) -> list[tuple[str, str]]:
     earlier = _earlier(file, sample_rate, high_pass_hz)
-    settings = f"{sample_rate}-{float(high_pass_hz or 0)!r}-v{_file.VERSION}"
+    settings = f"{sample_rate}-{float(high_pass_hz or 0)!r}-v{_PREPARATION}"
     try:
         _offer(folder, settings, earlier)
         prepare = functools.partial(
@@ -87,6 +92,9 @@ def _build(
         skipped = [(str(source), reason) for source, reason in results if isinstance(reason, str)]
         kept = [(source, about) for source, about in results if not isinstance(about, str)]
         _report(skipped, kept, strict)
+        _find_beats(kept, lambda digest: _pcm(folder, settings, earlier, digest), sample_rate)
+        known = {digest for digest, track in earlier.items() if track.beat}
+        _beats.warn_of_edges((s.name, _file.beat_in(a)) for s, a in kept if a["hash"] not in known)
         with replacing(file) as temporary:
             tracks = ((_attributes(s, a), _pcm(folder, settings, earlier, a["hash"])) for s, a in kept)
             _file.write(temporary, sample_rate, high_pass_hz, tracks)
@@ -145,6 +153,8 @@ def _offer(folder: Path, settings: str, earlier: dict[str, _file.Track]) -> None
         path.unlink()
     for track in earlier.values():
         about = About(hash=track.hash, peak=track.peak, rms=track.rms, clipped=track.clipped)
+        if track.beat:
+            _add_beat(about, track.beat)
         (folder / f"{track.hash}-{settings}.json").write_text(json.dumps(about))
 
 
@@ -158,30 +168,24 @@ def _clear(folder: Path) -> None:
 
 
 def _run(prepare: Callable[..., About | str], sources: list[Path], executor: Executor | None) -> list[About | str]:
-    """Prepares all sources, the largest first so that no long file is left for the end."""
-    stop = threading.Event()
-    pool: AbstractContextManager = nullcontext()
+    """Prepares all sources."""
+    stop = None
     if executor is None:
-        # Threads will do: decoding, resampling and filtering release the GIL, and no process has to be started.
-        pool = executor = ThreadPoolExecutor(_cores())
+        stop = threading.Event()
         prepare = functools.partial(prepare, stop=stop)
-    results: list[About | str] = [""] * len(sources)
-    with pool:
-        order = sorted(range(len(sources)), key=lambda i: -sources[i].stat().st_size)
-        futures = {executor.submit(prepare, sources[i]): i for i in order}
-        try:
-            for future in tqdm(as_completed(futures), "Preparing", len(futures), unit="file", disable=None):
-                results[futures[future]] = future.result()
-        except BaseException:  # Ctrl-C too: the threads must end before the interpreter can
-            stop.set()
-            for future in futures:
-                future.cancel()
-            raise
-    return results
+    sizes = [source.stat().st_size for source in sources]
+    return _parallel.run(prepare, sources, sizes, "Preparing", "file", executor, stop)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _find_beats(kept: list[tuple[Path, About]], pcm: Callable[[str], np.ndarray], sample_rate: int) -> None:
+    """Adds the beats of tracks that an older version prepared, from the PCM under their hashes."""
+    lacking = [about for _, about in kept if _file.beat_in(about) is None]
+    for about, beat in zip(lacking, _beats.find([pcm(a["hash"]) for a in lacking], sample_rate), strict=True):
+        _add_beat(about, beat)
+
+
+def _add_beat(about: About, beat: Beat) -> None:
+    about["beat_seconds"], about["phase_seconds"], about["confidence"] = beat
 
 
 def _prepare(
@@ -202,6 +206,7 @@ def _prepare(
             return json.loads(known.read_text())
         with replacing(part) as temporary, open(temporary, "wb") as out:
             about = _write_pcm(out, digest, _blocks(source, sample_rate, high_pass_hz), stop)
+        _add_beat(about, find_beat(np.memmap(part, "<i2", mode="r"), sample_rate))
         with replacing(known) as temporary:
             temporary.write_text(json.dumps(about))
         return about

@@ -1,7 +1,8 @@
 """The file format of a corpus, and the tracks in it.
 
 An HDF5 file with attributes `format`, `format_version`, `sample_rate`, `high_pass_hz` (0 = none) and a group `tracks`
-of contiguous int16 datasets "000000", "000001", ...; each carries `name`, `source`, `hash`, `peak`, `rms`, `clipped`.
+of contiguous int16 datasets "000000", "000001", ...; each carries `name`, `source`, `hash`, `peak`, `rms`, `clipped`,
+and, since version 2, the fields of its `Beat`. In a file of version 1, tracks have no beats.
 """
 
 import mmap
@@ -14,8 +15,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from gruvlike.rhythm import Beat
+
 FORMAT = "gruvlike corpus"
-VERSION = 1
+VERSION = 2
 _COPIED_SAMPLES = 1 << 23
 
 
@@ -77,6 +80,8 @@ class Track:
     Attributes:
         seconds: Length of the section.
         pcm: The samples of the section, int16 (S,).
+        beat: The beat, seen from the start of the section. `None` in a file of an older version: `Corpus.add_beats`
+            finds it.
     """
 
     name: str
@@ -90,6 +95,7 @@ class Track:
     stop: int
     _map: Pcm = field(repr=False, compare=False)
     _offset: int = field(repr=False, compare=False)
+    _beat: Beat | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -97,6 +103,10 @@ class Track:
     @property
     def seconds(self) -> float:
         return len(self) / self.sample_rate
+
+    @property
+    def beat(self) -> Beat | None:
+        return self._beat and self._beat.shift(self.start / self.sample_rate)
 
     @property
     def pcm(self) -> np.ndarray:
@@ -155,6 +165,18 @@ def write(
             dataset = allocate(group, index, len(pcm), attributes)
             for start in range(0, len(pcm), _COPIED_SAMPLES):
                 dataset[start : start + _COPIED_SAMPLES] = pcm[start : start + _COPIED_SAMPLES]
+
+
+def parts_of(file: Path) -> Path:
+    """Returns the folder in which the parts of a corpus are prepared."""
+    return file.with_name(file.name + ".parts")
+
+
+def attributes(track: Track) -> dict[str, object]:
+    """Returns the attributes of a whole track, as `write` takes them."""
+    names = ("name", "source", "hash", "peak", "rms", "clipped")
+    beat = track._beat._asdict() if track._beat else {}
+    return {**{name: getattr(track, name) for name in names}, **beat}
 
 
 def allocate(group: h5py.Group, index: int, size: int, attributes: Mapping[str, object]) -> h5py.Dataset:
@@ -231,4 +253,10 @@ def _track(path: Path, dataset: h5py.Dataset, rate: int, pcm: Pcm) -> Track:
         stop=len(dataset),
         _map=pcm,
         _offset=offset,
+        _beat=beat_in(about),
     )
+
+
+def beat_in(about: Mapping[str, Any]) -> Beat | None:
+    """Returns the beat among the attributes of a track, if it is there."""
+    return Beat(*(float(about[name]) for name in Beat._fields)) if "beat_seconds" in about else None

@@ -1,0 +1,64 @@
+"""The beats of a corpus: those that a file lacks, those at the edge of the range, those given by hand."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from gruvlike._checks import choice
+from gruvlike._files import locked, replacing
+from gruvlike.corpus import _file, _parallel
+from gruvlike.rhythm import Beat
+from gruvlike.rhythm._beat import HIGH, LOW, at_edge, check_bpm
+from gruvlike.rhythm._beat import find as find_beat
+
+logger = logging.getLogger(__name__)
+
+
+def find(pcm: Sequence[np.ndarray], sample_rate: int, bpm: Sequence[float | None] | None = None) -> list[Beat]:
+    """Returns the beat of each track, whose tempo may be known."""
+    if not pcm:
+        return []
+    jobs = list(zip(pcm, bpm or [None] * len(pcm), strict=True))
+    sizes = [len(track) for track in pcm]
+    return _parallel.run(lambda job: find_beat(job[0], sample_rate, job[1]), jobs, sizes, "Finding beats", "track")
+
+
+def add(file: Path, bpm: Mapping[str, float]) -> list[str]:
+    """Writes the corpus file again with the beats that it lacks or that are given; returns the names of the tracks."""
+    rate, high_pass_hz, tracks = _file.read(file)
+    names = tuple(track.name for track in tracks)
+    given = {choice("bpm", name, names): check_bpm(f"bpm[{name!r}]", value) for name, value in bpm.items()}
+    todo = [index for index, track in enumerate(tracks) if track.beat is None or track.name in given]
+    if not todo:
+        logger.info("%r: all %d tracks have beats.", str(file), len(tracks))
+        return []
+    found = find([tracks[i].pcm for i in todo], rate, [given.get(names[i]) for i in todo])
+    beats = dict(zip(todo, found, strict=True))
+    changed = [replace(track, _beat=beats.get(index, track._beat)) for index, track in enumerate(tracks)]
+    with _alone(file), replacing(file) as temporary:
+        _file.write(temporary, rate, high_pass_hz, ((_file.attributes(track), track.pcm) for track in changed))
+    warn_of_edges((names[i], beats[i]) for i in todo if names[i] not in given)
+    logger.info("%r: beats of %d of %d tracks were added.", str(file), len(todo), len(tracks))
+    return [names[i] for i in todo]
+
+
+def _alone(file: Path) -> AbstractContextManager:
+    """Holds the lock of a build of this file, if there is one: that build would replace the file once more."""
+    folder = _file.parts_of(file)
+    rule = f"Beats are added to a corpus that is complete. Received: {str(file)!r}, which is being built now. Wait."
+    return locked(folder / "lock", rule) if folder.is_dir() else nullcontext()
+
+
+def warn_of_edges(beats: Iterable[tuple[str, Beat | None]]) -> None:
+    """Logs which tempos, of (name, beat) that were found, lie at the edge of the range."""
+    found = [f"{name!r} ({beat.bpm:.1f})" for name, beat in beats if beat and at_edge(beat)]
+    if found:
+        logger.warning(
+            "The tempo found is at the edge of the range %g to %g in %d tracks: half or double of it may be the true "
+            "one. Give it with `Corpus.add_beats(bpm=...)`: %s",
+            *(LOW, HIGH, len(found), ", ".join(found)),
+        )

@@ -33,7 +33,7 @@ ARROWS = {
     "heads": {"_arrays"},
     "models": {"_backend", "_fast", "_music", "_step", "encoders", "heads", "normalizers"},
     "generation": {"_step", "audio", "decoders", "encoders", "heads", "models", "normalizers"},
-    "metrics": {"_music", "audio", "corpus"},
+    "metrics": {"_music", "audio", "corpus", "rhythm"},
     "plots": set(),
     "tune": set(),
     "callbacks": {"__version__", "_step", "audio", "corpus", "generation", "metrics", "models", "plots"},

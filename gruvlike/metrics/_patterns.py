@@ -4,7 +4,8 @@ import numpy as np
 
 from gruvlike import _checks
 
-_BANDS, _STEPS, _BEATS = 4, 32, 4  # frequency bands; steps and beats of a bar
+BEATS, STEPS = 4, 32  # of a bar
+_BANDS = 4
 _MELS = 64
 _HOP_SECONDS = 0.008
 _OFFSET = 1e-6  # power; lower levels are about equal
@@ -51,22 +52,18 @@ def rhythm_pattern(
     samples = _checks.mono("samples", samples)
     sample_rate = _checks.positive_int("sample_rate", sample_rate, minimum=500)
     start_seconds = _checks.number("start_seconds", start_seconds)
-    if beat_seconds is None:
-        from gruvlike.rhythm import tempo
-
-        beat_seconds = tempo(samples, sample_rate).beat_seconds
-    beat_seconds = _checks.number("beat_seconds", beat_seconds, 0.1, 10)
-    bar_seconds = _BEATS * beat_seconds
+    beat_seconds = found_beat(samples, sample_rate, beat_seconds)
+    bar_seconds = BEATS * beat_seconds
     if len(samples) < bar_seconds * sample_rate:
         raise ValueError(
-            f"A pattern takes a bar of {_BEATS} beats: beat_seconds={beat_seconds:g} needs {bar_seconds:g} s. "
+            f"A pattern takes a bar of {BEATS} beats: beat_seconds={beat_seconds:g} needs {bar_seconds:g} s. "
             f"Received: {len(samples) / sample_rate:g} s. Use a longer sound."
         )
     onsets, hop = _onsets(samples, sample_rate)
     places = (np.arange(onsets.shape[1]) * hop / sample_rate + start_seconds) / bar_seconds
-    steps = np.floor(places * _STEPS).astype(int) % _STEPS
-    counts = np.maximum(np.bincount(steps, minlength=_STEPS), 1)
-    return np.stack([np.bincount(steps, band, _STEPS) / counts for band in onsets])
+    steps = np.floor(places * STEPS).astype(int) % STEPS
+    counts = np.maximum(np.bincount(steps, minlength=STEPS), 1)
+    return np.stack([np.bincount(steps, band, STEPS) / counts for band in onsets])
 
 
 def rhythm_similarity(pattern: np.ndarray, other: np.ndarray, shift: int = 1) -> float:
@@ -109,6 +106,15 @@ def rhythm_similarity(pattern: np.ndarray, other: np.ndarray, shift: int = 1) ->
         return 0.0
     turns = (np.roll(second, turn, axis=1) for turn in range(-shift, shift + 1))
     return float(np.clip(max(np.vdot(first, turned) for turned in turns) / size, -1, 1))
+
+
+def found_beat(samples: np.ndarray, sample_rate: int, beat_seconds: float | None) -> float:
+    """Returns the seconds of a beat: those that were given, or those that are found in the samples."""
+    if beat_seconds is None:
+        from gruvlike.rhythm import tempo  # imported here because most measures need no beat
+
+        return tempo(samples, sample_rate).beat_seconds
+    return _checks.number("beat_seconds", beat_seconds, 0.1, 10)
 
 
 def _onsets(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, int]:

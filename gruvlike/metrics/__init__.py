@@ -21,8 +21,8 @@ is it music of the same kind?                        `frechet_distance`, `log_me
 from gruvlike.metrics._copies import CopyMatch, CopyScore, copy_score
 from gruvlike.metrics._frechet import frechet_distance, log_mel_statistics
 from gruvlike.metrics._levels import energy_curve, energy_drift_db
-from gruvlike.metrics._pulse import onset_rate, pulse
 from gruvlike.metrics._patterns import rhythm_pattern, rhythm_similarity
+from gruvlike.metrics._pulse import onset_rate, pulse
 from gruvlike.metrics._repetition import novelty, repetition
 from gruvlike.metrics._report import Report, report
 from gruvlike.metrics._spectra import (

@@ -11,8 +11,8 @@ from gruvlike._music import Sound
 from gruvlike.metrics._copies import CopyScore, copy_score
 from gruvlike.metrics._frechet import frechet_distance
 from gruvlike.metrics._levels import energy_curve, energy_drift_db
-from gruvlike.metrics._pulse import onset_envelope, onset_rate_of, pulse_of
 from gruvlike.metrics._patterns import BEATS, STEPS, found_beat, rhythm_pattern, rhythm_similarity
+from gruvlike.metrics._pulse import onset_envelope, onset_rate_of, pulse_of
 from gruvlike.metrics._repetition import repetition
 from gruvlike.metrics._spectra import (
     flatness_excess_db,

@@ -41,7 +41,7 @@ def rhythm_pattern(
         >>> import numpy as np
         >>> from gruvlike import metrics
         >>> noise = np.random.default_rng(0).normal(size=32_000)
-        >>> clicks = noise * (np.arange(32_000) % 2000 < 100)
+        >>> clicks = noise * (np.arange(-250, 31_750) % 2000 < 100)
         >>> pattern = metrics.rhythm_pattern(clicks, 4000, beat_seconds=0.5)
         >>> pattern.shape, pattern.sum(axis=0).reshape(4, 8).argmax(axis=1)
         ((4, 32), array([0, 0, 0, 0]))
@@ -71,7 +71,7 @@ def rhythm_similarity(pattern: np.ndarray, other: np.ndarray, shift: int = 1) ->
 
     Args:
         pattern: Array of shape (bands, steps).
-        other: Another one, made with the same `beat_seconds`.
+        other: Another one, made with the same `beat_seconds` at the same sample rate, which decides on the bands.
         shift: By how many steps one of them may be turned, at most. The best of all turns counts. 1 allows for a small
             error of the beat. 16, half a bar, finds the best of all alignments, and gives unrelated music more.
 

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 from _page import machine, table, write_block
 
-from gruvlike import audio, metrics
+from gruvlike import LogSpectrum, audio, metrics
 
 RATE, HOP, SECONDS = 16_000, 4000, 30
 HOPS = (64, 256, 1000, 1024, 2000, 4000, 8000, 8192, 11_025)
 COLUMNS = (
     *("tick_ratio", "tick_level_db", "energy_drift_db", "spectral_convergence", "log_spectral_distance"),
-    *("flatness_excess_db", "copy_score", "repetition", "frechet_distance"),
+    *("flatness_excess_db", "flux", "pulse", "onset_rate", "copy_score", "copy_score_spectrum", "repetition"),
+    "frechet_distance",
 )
 
 
@@ -35,6 +36,12 @@ def with_ticks(samples: np.ndarray, hop: int, strength: float) -> np.ndarray:
     """Returns ticks: a random constant in each block, normally distributed, of `strength` times the level."""
     offsets = np.random.default_rng(0).normal(size=len(samples) // hop + 1)
     return samples + strength * level(samples) * np.repeat(offsets, hop)[: len(samples)].astype("float32")
+
+
+def other_phases(samples: np.ndarray) -> np.ndarray:
+    """Returns the sound after a way through magnitudes: the phases were rebuilt."""
+    encoder = LogSpectrum(frame_size=1024, hop=256)
+    return encoder.decode(encoder.encode(samples))[: len(samples)]
 
 
 def level(samples: np.ndarray) -> float:
@@ -52,6 +59,7 @@ def controls(music: np.ndarray, copied: np.ndarray) -> dict[str, np.ndarray]:
         "the same, fading by 60 dB": music * np.geomspace(1, 1e-3, len(music)),
         "two seconds of it, looped": np.tile(bar, len(music) // len(bar) + 1)[: len(music)],
         "a copy of the reference, gain -0.3": -0.3 * copied,
+        "the same copy, with other phases": other_phases(copied),
         "white noise": level(music) * np.random.default_rng(1).normal(size=len(music)),
         "a sine of 440 Hz": level(music) * np.sqrt(2) * np.sin(2 * np.pi * 440 * t),
         "silence": np.zeros(len(music)),

@@ -45,7 +45,7 @@ ARROWS = {
         "normalizers",
         "rhythm",
     },
-    "metrics": {"_music", "audio", "corpus"},
+    "metrics": {"_music", "audio", "corpus", "rhythm"},
     "plots": set(),
     "tune": set(),
     "callbacks": {"__version__", "_step", "audio", "corpus", "generation", "metrics", "models", "plots"},

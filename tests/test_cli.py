@@ -74,6 +74,10 @@ def test_measure_prints_a_table(work, tmp_path, capsys):
     assert cli.main(["measure", f"{tmp_path}/song.wav", "--reference", f"{tmp_path}/real.wav", "--hop", "500"]) == 0
     assert "tick_ratio" in capsys.readouterr().out
     fails(capsys, ["measure", work / "nothing.wav", "--reference", work / "music", "--hop", "500"])
+    measure = ["measure", f"{tmp_path}/song.wav", "--reference", f"{tmp_path}/real.wav", "--hop", "500"]
+    assert cli.main([*measure, "--seed", f"{tmp_path}/real.wav", "--bpm", "120"]) == 0
+    assert "own_rhythm" in capsys.readouterr().out
+    fails(capsys, [*measure, "--seed", f"{tmp_path}/real.wav", "--bpm", "0"], "bpm")
 
 
 def test_info_of_a_model_on_a_corpus(work, capsys):

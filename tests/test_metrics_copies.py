@@ -1,5 +1,6 @@
 """copy_score: a planted copy is found where it lies, unrelated music is not, whatever the gain."""
 
+import librosa
 import numpy as np
 import pytest
 from _parts import Piece, Pieces
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gruvlike import metrics, tune
+from gruvlike.metrics._spectra import log_mel
 
 RATE = 4000
 
@@ -152,3 +154,88 @@ def test_errors_state_the_rule(rng):
         metrics.copy_score(noise, [np.zeros((3, 4))], 1000)
     with pytest.raises(ValueError, match="at least one track"):
         metrics.copy_score(noise, [], 1000)
+
+
+# --- on the spectrum --------------------------------------------------------------------------------------------------
+
+
+def other_phases(samples, rate):
+    """The sound with nearly the same magnitudes, and phases that were rebuilt from nothing."""
+    size = rate // 64 * 4
+    magnitudes = np.abs(librosa.stft(samples, n_fft=size))
+    return librosa.griffinlim(magnitudes, n_iter=16, n_fft=size, length=len(samples), random_state=0)
+
+
+def test_other_phases_hide_a_copy_from_the_waveform_but_not_from_the_spectrum(tracks):
+    copied = tracks[1][31_234 : 31_234 + 3 * RATE]
+    song = np.concatenate([tune.compose(3, RATE, random_seed=9), -0.1 * other_phases(copied, RATE)])
+    found = metrics.copy_score(song, tracks, RATE, on="spectrum")
+    assert all(match.score > 0.85 for match in found.matches[3:])
+    assert max(match.score for match in found.matches[:3]) < 0.7
+    assert found.closest.track == "1"
+    for match, second in zip(found.matches[3:], range(3), strict=True):
+        assert match.seconds == pytest.approx(31_234 / RATE + second, abs=0.016)
+    assert max(match.score for match in metrics.copy_score(song, tracks, RATE).matches[3:]) < 0.8
+
+
+def test_a_copy_of_the_seed_is_found_in_the_spectrum(tracks):
+    seed = tracks[0][: 8 * RATE]
+    looped = other_phases(np.tile(seed[-2 * RATE :], 2), RATE)
+    assert metrics.copy_score(looped, seed, RATE, on="spectrum").score > 0.9
+    assert metrics.copy_score(tracks[2][: 4 * RATE], seed, RATE, on="spectrum").score < 0.7
+
+
+def test_the_spectral_score_is_a_correlation(rng):
+    song, music = rng.normal(size=1000), rng.normal(size=40_000)
+    levels = [log_mel(x.astype("float32"), 1000) for x in (song, music)]
+    assert all((x.max(axis=1) - x.min(axis=1)).max() < 40 for x in levels), "nothing is out of range"
+    ours, theirs = (x.astype(float) - x.mean(axis=1, keepdims=True) for x in levels)
+    ours = (ours - ours.mean(axis=0)).ravel()
+    length = len(levels[0])
+    expected = []
+    for start in range(len(theirs) - length + 1):
+        window = theirs[start : start + length]
+        window = (window - window.mean(axis=0)).ravel()
+        expected.append(window @ ours / np.linalg.norm(window) / np.linalg.norm(ours))
+    found = metrics.copy_score(song, music, 1000, on="spectrum")
+    assert found.score == pytest.approx(max(expected), abs=1e-5)
+    assert found.closest.seconds == pytest.approx(np.argmax(expected) * 0.016)
+
+
+def test_a_spectral_copy_is_found_wherever_the_pieces_are_cut():
+    music = np.random.default_rng(0).normal(size=40_000).astype("float32")
+    for start in [*range(0, 32_000, 3200), *range(16_352, 16_420, 16), 38_992]:
+        found = metrics.copy_score(music[start : start + 1000], music, 1000, on="spectrum")
+        assert found.score == pytest.approx(1, abs=1e-4), start
+        assert found.closest.seconds == start / 1000
+
+
+@pytest.mark.parametrize("gain", [0.001, 3])
+def test_gain_and_pcm_do_not_matter_to_the_spectrum(tracks, gain):
+    song = tracks[2][4000:12_000]
+    plain = metrics.copy_score(song, tracks[0], RATE, on="spectrum").score
+    assert metrics.copy_score(gain * song, tracks[0], RATE, on="spectrum").score == pytest.approx(plain, abs=1e-4)
+    pcm = np.round(tracks[0] * 32767).astype(np.int16)
+    assert metrics.copy_score(song, pcm, RATE, on="spectrum").score == pytest.approx(plain, abs=0.02)
+
+
+def test_silence_and_held_tones_have_no_spectral_copy(tracks):
+    silence = np.zeros(2 * RATE, "float32")
+    tone = np.sin(2 * np.pi * 440 * np.arange(3 * RATE) / RATE)
+    for song, music in ((silence, [*tracks, silence]), (tracks[0], silence), (tone, tone)):
+        found = metrics.copy_score(song, music, RATE, on="spectrum")
+        assert found.score == 0
+        assert found.closest.track is None
+    drum = tracks[0][: RATE // 2]
+    short = metrics.copy_score(np.concatenate([drum, silence[: RATE // 2]]), [drum], RATE, on="spectrum")
+    assert short.score > 0.95
+
+
+def test_errors_of_the_spectrum(rng):
+    noise = rng.normal(size=3000)
+    with pytest.raises(ValueError, match="`on` must be one of 'waveform', 'spectrum'"):
+        metrics.copy_score(noise, noise, 1000, on="spectra")
+    with pytest.raises(ValueError, match="`sample_rate` must be an integer of at least 500"):
+        metrics.copy_score(noise, noise, 400, on="spectrum")
+    with pytest.raises(ValueError, match="1 NaN"):
+        metrics.copy_score(noise, np.append(noise, np.nan), 1000, on="spectrum")

@@ -14,12 +14,13 @@ RATE = 4000
 MEASURES = {
     *("tick_ratio", "tick_level_db", "tick_excess_db", "level_db", "energy_drift_db", "spectral_convergence"),
     *("log_spectral_distance", "spectral_flatness", "flatness_excess_db", "copy_score", "repetition"),
-    "frechet_distance",
+    *("flux", "pulse", "onset_rate", "copy_score_spectrum", "frechet_distance"),
 }
-REFERENCES = {
-    f"{name}_reference"
-    for name in ("tick_ratio", "tick_level_db", "level_db", "spectral_flatness", "repetition", "frechet_distance")
+ALONE = {
+    *("tick_ratio", "tick_level_db", "level_db", "spectral_flatness", "repetition", "flux", "pulse", "onset_rate"),
 }
+REFERENCES = {f"{name}_reference" for name in (*ALONE, "frechet_distance")}
+BESIDE_SEED = {"own_rhythm", "seed_copy_score", "seed_copy_score_spectrum"}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,9 @@ def test_everything_is_there_and_plain(folder, song):
     assert found["tick_level_db"] == metrics.tick_level_db(song, 500)
     assert found["tick_excess_db"] == found["tick_level_db"] - found["tick_level_db_reference"]
     assert found["repetition"] == metrics.repetition(song, RATE)
+    assert found["pulse"] == metrics.pulse(song, RATE)
+    assert found["onset_rate"] == metrics.onset_rate(song, RATE)
+    assert found["flux"] == metrics.flux(song, RATE)
     assert found["copy_score"] < 0.8
 
 
@@ -89,6 +93,40 @@ def test_faults_show(folder, song):
     assert stuck["repetition"] > 0.9 > good["repetition"]
 
 
+def test_with_the_seed_there_are_its_rhythm_and_two_controls(folder, tmp_path):
+    whole, beat = tune.compose(16, RATE, random_seed=9), 0.5
+    seed, song = whole[: 8 * RATE], whole[8 * RATE :]
+    found = metrics.report(song, folder, hop=500, sample_rate=RATE, seed=seed, beat_seconds=beat)
+    loop = {f"{name}_loop" for name in MEASURES | BESIDE_SEED}
+    controls = {f"{name}_seed" for name in MEASURES} | {"own_rhythm_reference"} | loop
+    assert set(found) == MEASURES | REFERENCES | BESIDE_SEED | controls
+    assert np.isfinite(list(found.values())).all()
+    assert found["pulse_seed"] == metrics.pulse(seed, RATE)
+    own = metrics.rhythm_pattern(seed, RATE, beat)
+    pattern = metrics.rhythm_pattern(song, RATE, beat, start_seconds=8)
+    assert found["own_rhythm"] == metrics.rhythm_similarity(pattern, own)
+    assert found["seed_copy_score_loop"] == pytest.approx(1, abs=1e-5)
+    assert found["repetition_loop"] > 0.9
+    music = [gruvlike.audio.read(path, RATE) for path in sorted(folder.glob("*.wav"))]
+    assert found["copy_score_seed"] == pytest.approx(metrics.copy_score(seed, music, RATE).score, abs=1e-3)
+    gruvlike.audio.write(tmp_path / "seed.wav", seed, RATE, subtype="FLOAT")
+    same = metrics.report(song, folder, hop=500, sample_rate=RATE, seed=tmp_path / "seed.wav", beat_seconds=beat)
+    assert same == found
+    table = str(found)
+    assert table.splitlines()[0].split()[:5] == ["measure", "song", "reference", "seed", "loop"]
+    assert all(f"\n{name} " in table for name in MEASURES | BESIDE_SEED)
+    assert max(map(len, table.splitlines())) < 115
+
+
+def test_the_embedding_is_the_users_choice(folder, song):
+    def levels(samples):
+        return metrics.energy_curve(samples, 500)[:, None]
+
+    found = metrics.report(song, folder, hop=500, sample_rate=RATE, embed=levels)
+    assert found["frechet_distance"] != metrics.report(song, folder, hop=500, sample_rate=RATE)["frechet_distance"]
+    assert 0 <= found["frechet_distance_reference"] < 1000
+
+
 def test_silence_is_reported_without_a_nan(folder):
     found = metrics.report(np.zeros(5 * RATE, "float32"), folder, hop=500, sample_rate=RATE)
     assert np.isfinite(list(found.values())).all()
@@ -116,6 +154,11 @@ def test_errors_state_the_rule(folder, song, tmp_path):
         report(song, song[:10_000], hop=500, sample_rate=RATE)
     with pytest.raises(ValueError, match=r"hop=6000\) of the song: 24000 samples"):
         report(song, folder, hop=6000, sample_rate=RATE)
+    for seed, match in ((song[:15_999], "of the seed: 16000 samples"), (song, "must have a bar of 4 beats")):
+        with pytest.raises(ValueError, match=match):
+            report(song, folder, hop=500, sample_rate=RATE, seed=seed, beat_seconds=0.5 if len(seed) < 16_000 else 2)
+    with pytest.raises(ValueError, match="`beat_seconds`"):
+        report(song, folder, hop=500, sample_rate=RATE, seed=song, beat_seconds=-1)
     with pytest.raises(ValueError, match="`hop`"):
         report(song, folder, hop=8, sample_rate=RATE)
     corpus = gruvlike.Corpus.build(folder, tmp_path / "music.h5", sample_rate=RATE)

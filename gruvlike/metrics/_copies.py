@@ -2,7 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -10,6 +10,7 @@ import scipy.fft
 from gruvlike import _checks
 from gruvlike._contracts import AnyMusic
 from gruvlike._music import Sound, sample_rate_of, tracks
+from gruvlike.metrics import _spectral_copies
 
 _SILENCE = 1e-8  # share of the energy of the loudest second; float32 transforms are not exact below it
 _GROUP = 1 << 18  # correlations that are computed at a time: they fit in the cache of a core
@@ -21,7 +22,7 @@ class CopyMatch(NamedTuple):
 
     Attributes:
         start: Start of the second in the song, in seconds.
-        score: Normalized cross-correlation of both seconds, in [0, 1].
+        score: Normalized correlation of both seconds, in [0, 1].
         track: Name of the track with the similar second, or its number if tracks have no names. None if the second is
             silent.
         seconds: Start of the similar second in that track, in seconds.
@@ -50,28 +51,43 @@ class CopyScore(NamedTuple):
         return max(self.matches, key=lambda match: round(match.score, 6))
 
 
-def copy_score(song: np.ndarray, corpus: AnyMusic, sample_rate: int | None = None, high_pass: bool = True) -> CopyScore:
-    """Highest normalized cross-correlation of each second of the song with the training music.
+def copy_score(
+    song: np.ndarray,
+    corpus: AnyMusic,
+    sample_rate: int | None = None,
+    high_pass: bool = True,
+    on: Literal["waveform", "spectrum"] = "waveform",
+) -> CopyScore:
+    """Highest normalized correlation of each second of the song with the training music, at all shifts.
 
-    It answers: is the song a verbatim copy, of which track, from which second? Gain and polarity do not matter. The
-    local average over a millisecond is subtracted from both sounds (a high-pass at about 400 Hz), because otherwise a
-    bass note that two pieces share looks like a copy. With it, unrelated music scores 0.1 to 0.3 (pieces of one author
-    up to 0.5), without it 0.2 to 0.7. A copy without the octaves above 1 kHz still scores 0.8. A copy that was slowed
-    down, transposed or played again is not found. The music is read in pieces, in constant memory.
+    It answers: is the song a copy, of which track, from which second? The music is read in pieces, in constant memory.
+    A copy that was slowed down, transposed or played again is not found. The music may be the song's own seed, too.
+
+    **On the waveform** it finds verbatim copies. Gain and polarity do not matter. The local average over a millisecond
+    is subtracted from both sounds (a high-pass at about 400 Hz), because otherwise a bass note that two pieces share
+    looks like a copy. With it, unrelated music scores 0.1 to 0.3 (pieces of one author up to 0.5), without it 0.2 to
+    0.7. A copy without the octaves above 1 kHz still scores 0.8.
+
+    **On the spectrum** it also detects copies whose phases were rebuilt, as decoders of magnitudes do (`LogSpectrum`):
+    on the waveform they score only about 0.45. The log-mel spectra of both seconds are compared (frames of 64 ms, 16 ms
+    apart, up to 40 bands, a range of 40 dB), after the mean of each frame and of each band is subtracted. So gain and
+    filters hardly matter. A copy with rebuilt phases scores 0.9 to 1.0, music of others 0.2 to 0.5, other music of the
+    same author 0.3 to 0.8 (more where a piece repeats its own samples).
 
     Args:
         song: Samples of shape (S,), a second or longer. The last second ends with the song.
-        corpus: A `Corpus`; or samples; or a sequence of tracks, each samples or (name, samples).
+        corpus: A `Corpus`; or samples, such as a seed; or a sequence of tracks, each samples or (name, samples).
         sample_rate: Samples per second. Not needed with a `Corpus`; if given, it must be that of the corpus.
-        high_pass: Whether the high-pass is applied to both sounds.
+        high_pass: Whether the high-pass is applied to both sounds. The spectrum has no use for it.
+        on: "waveform" or "spectrum".
 
     Returns:
-        A `CopyScore`. Its `score` is 1.0 for a verbatim copy; `closest.track` and `closest.seconds` tell the origin.
-        A silent second scores 0.
+        A `CopyScore`. Its `score` is 1.0 for a verbatim copy; `closest.track` and `closest.seconds` tell the origin (on
+        the spectrum to 16 ms). A silent second scores 0; on the spectrum a held tone, too.
 
     Raises:
-        ValueError: If the song is not mono and finite or shorter than a second, if the sample rate is unknown, or if it
-            is not that of the corpus.
+        ValueError: If the song is not mono and finite or shorter than a second, if the sample rate is unknown, too low
+            for a spectrum (500), or not that of the corpus, or if `on` is neither.
 
     Example:
         >>> import numpy as np
@@ -80,13 +96,16 @@ def copy_score(song: np.ndarray, corpus: AnyMusic, sample_rate: int | None = Non
         >>> found = metrics.copy_score(0.1 * music[1, 1500:4500], music, sample_rate=1000)
         >>> round(found.score, 3), found.closest.track, found.closest.seconds
         (1.0, '1', 1.5)
+        >>> found = metrics.copy_score(0.1 * music[1, 1504:4504], music, sample_rate=1000, on="spectrum")
+        >>> round(found.score, 3), found.closest.track, found.closest.seconds
+        (1.0, '1', 1.504)
 
     References:
         J. P. Lewis, "Fast normalized cross-correlation", Vision Interface 1995 (Fourier transforms and running sums).
     """
     song = _checks.mono("song", song)
-    rate = _sample_rate(corpus, sample_rate)
-    width = max(rate // 2000, 1) if high_pass else 0
+    on_waveform = _checks.choice("on", on, ("waveform", "spectrum")) == "waveform"
+    rate = _sample_rate(corpus, sample_rate, minimum=16 if on_waveform else 500)
     if len(song) < rate:
         raise ValueError(
             f"Copies are looked for second by second: sample_rate={rate} needs {rate} samples. "
@@ -95,21 +114,17 @@ def copy_score(song: np.ndarray, corpus: AnyMusic, sample_rate: int | None = Non
     starts = list(range(0, len(song) - rate + 1, rate))
     if len(song) % rate:
         starts.append(len(song) - rate)
-    seconds = np.stack([_high_passed(song[start : start + rate], width) for start in starts])
-    energies = np.square(seconds).sum(axis=1, keepdims=True)
-    audible = energies > _SILENCE * energies.max()
-    seconds = np.where(audible, seconds / np.sqrt(np.where(audible, energies, 1)), 0)
+    seconds = np.stack([song[start : start + rate] for start in starts])
     sounds = list(tracks(corpus))
-    found = [
-        match
-        for first in range(0, len(starts), _SEARCHED)
-        for match in _search(seconds[first : first + _SEARCHED], sounds, rate, width)
-    ]
+    if on_waveform:
+        found = _search(seconds, sounds, rate, width=max(rate // 2000, 1) if high_pass else 0)
+    else:
+        found = _spectral_copies.search(seconds, sounds, rate)
     matches = tuple(CopyMatch(start / rate, *match) for start, match in zip(starts, found, strict=True))
     return CopyScore(max(match.score for match in matches), matches)
 
 
-def _sample_rate(corpus: AnyMusic, sample_rate: int | None) -> int:
+def _sample_rate(corpus: AnyMusic, sample_rate: int | None, minimum: int) -> int:
     own = sample_rate_of(corpus)
     if own is None and sample_rate is None:
         raise ValueError("`sample_rate` must be given where the music does not know it. Received: sample_rate=None.")
@@ -118,7 +133,7 @@ def _sample_rate(corpus: AnyMusic, sample_rate: int | None) -> int:
             f"Song and corpus must have the same sample rate. Received: sample_rate={sample_rate}, the corpus has "
             f"{own}. Resample the song (`gruvlike.audio.read(path, sample_rate)` does)."
         )
-    return _checks.positive_int("sample_rate", own if sample_rate is None else sample_rate, minimum=16)
+    return _checks.positive_int("sample_rate", own if sample_rate is None else sample_rate, minimum)
 
 
 def _high_passed(samples: np.ndarray, width: int) -> np.ndarray:
@@ -131,7 +146,19 @@ def _high_passed(samples: np.ndarray, width: int) -> np.ndarray:
     return samples[width:-width] - (sums[whole:] - sums[:-whole]) / whole
 
 
-def _search(seconds: np.ndarray, sounds: list[Sound], rate: int, width: int) -> list[tuple[float, str | None, float]]:
+def _search(samples: np.ndarray, sounds: list[Sound], rate: int, width: int) -> list[tuple[float, str | None, float]]:
+    """Returns the best (score, track, seconds) for each row of `samples`, (n, rate)."""
+    seconds = np.stack([_high_passed(second, width) for second in samples])
+    energies = np.square(seconds).sum(axis=1, keepdims=True)
+    audible = energies > _SILENCE * energies.max()
+    seconds = np.where(audible, seconds / np.sqrt(np.where(audible, energies, 1)), 0)
+    groups = (seconds[first : first + _SEARCHED] for first in range(0, len(seconds), _SEARCHED))
+    return [match for group in groups for match in _search_group(group, sounds, rate, width)]
+
+
+def _search_group(
+    seconds: np.ndarray, sounds: list[Sound], rate: int, width: int
+) -> list[tuple[float, str | None, float]]:
     """Returns the best (score, track, seconds) for each row of `seconds`, unit vectors (n, rate - 2 * width)."""
     size = scipy.fft.next_fast_len(4 * rate, real=True)
     spectra = np.conj(scipy.fft.rfft(seconds.astype(np.float32), size, axis=1, workers=-1))

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,22 @@ import numpy as np
 from gruvlike import _checks
 from gruvlike._contracts import AnyMusic
 from gruvlike._music import Sound, sample_rate_of, tracks
-from gruvlike.metrics._copies import CopyMatch, copy_score
-from gruvlike.metrics._frechet import frechet_distance, log_mel_statistics
-from gruvlike.metrics._levels import energy_curve, energy_drift_db
-from gruvlike.metrics._repetition import repetition
-from gruvlike.metrics._spectra import flatness_excess_db, log_spectral_distance, spectral_convergence, spectral_flatness
-from gruvlike.metrics._ticks import tick_level_db, tick_ratio
+from gruvlike.metrics._copies import CopyMatch
+from gruvlike.metrics._figures import (
+    LEAST_SECONDS,
+    Figures,
+    Reference,
+    Seed,
+    as_seed,
+    beside_seed,
+    compared,
+    looped,
+    of_reference,
+    other_rhythm,
+)
+from gruvlike.metrics._frechet import log_mel_statistics
 
 _REFERENCE_SECONDS = 120
-_LEAST_SECONDS = 4
 _LEAST_BLOCKS = 4
 _CORPUS_SUFFIXES = (".h5", ".hdf5")
 # Each measure, and its value for a song without fault.
@@ -31,16 +39,25 @@ _ROWS = (
     ("log_spectral_distance", "0: the same average spectrum, dB"),
     ("spectral_flatness", "as the reference; 0.56: white noise"),
     ("flatness_excess_db", "0: no noisier than the reference"),
+    ("flux", "as the reference; 0: frozen"),
+    ("pulse", "as the reference; 0.1: no beat"),
+    ("onset_rate", "as the reference"),
+    ("own_rhythm", "1: the rhythm of the seed"),
     ("copy_score", "1: a verbatim copy of some second"),
+    ("copy_score_spectrum", "1: a copy, perhaps with other phases"),
+    ("seed_copy_score", "1: a verbatim copy of the seed"),
+    ("seed_copy_score_spectrum", "1: a copy, perhaps with other phases"),
     ("repetition", "as the reference; 1: a loop"),
     ("frechet_distance", "as the reference's halves"),
 )
+_CONTROLS = ("reference", "seed", "loop")
 
 
 class Report(dict[str, float]):
-    """The result of `report`: figures by name. Names that end in `_reference` belong to the reference.
+    """The result of `report`: figures by name.
 
-    `print` shows a table.
+    Names that end in `_reference`, `_seed` or `_loop` belong to the reference, to the seed, and to the last bar of the
+    seed, repeated. `print` shows a table.
 
     Attributes:
         closest: The second of the song that is most similar to the reference, a `CopyMatch`.
@@ -51,10 +68,15 @@ class Report(dict[str, float]):
         self.closest = closest
 
     def __str__(self) -> str:
-        lines = [f"{'measure':<22}{'song':>10}{'reference':>11}   nothing is wrong at"]
+        controls = [each for each in _CONTROLS if any(name.endswith(f"_{each}") for name in self)]
+        width = max(len(name) for name, _ in _ROWS if name in self) + 1
+        heads = "".join(f"{each:>11}" for each in ("song", *controls))
+        lines = [f"{'measure':<{width}}{heads}   nothing is wrong at"]
         for name, ideal in _ROWS:
-            own = self.get(f"{name}_reference")
-            lines.append(f"{name:<22}{self[name]:>10.3f}{'' if own is None else f'{own:.3f}':>11}   {ideal}")
+            if name in self:
+                values = [self.get(key) for key in (name, *(f"{name}_{each}" for each in controls))]
+                cells = "".join(f"{'' if value is None else f'{value:.3f}':>11}" for value in values)
+                lines.append(f"{name:<{width}}{cells}   {ideal}")
         start, score, track, seconds = self.closest
         if track is not None:
             lines.append(f"closest copy: song at {start:.2f} s, {track!r} at {seconds:.2f} s ({score:.3f})")
@@ -66,26 +88,37 @@ def report(
     reference: AnyMusic | str | os.PathLike,
     hop: int,
     sample_rate: int | None = None,
+    *,
+    seed: np.ndarray | str | os.PathLike | None = None,
+    beat_seconds: float | None = None,
+    embed: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Report:
-    """Computes all measures of a song, compared with reference music.
+    """Computes all measures of a song, compared with reference music and with controls.
 
     Copies are searched for in the whole reference. The other measures use up to two minutes of it, in pieces as long as
-    the song. `docs/metrics.md` explains the figures.
+    the song. With the seed of the song, the rhythm and copies of the seed are measured, and there are two controls: the
+    seed itself, and its last bar repeated for as long as the song. `docs/metrics.md` explains the figures.
 
     Args:
-        song: Samples of shape (S,), or an audio file, at least 4 seconds and 4 blocks long.
+        song: Samples of shape (S,), or an audio file, at least 4 seconds and 4 blocks long. It does not include its
+            seed.
         reference: The music that the song should sound like: a `Corpus`, a corpus file (.h5), a folder of audio, an
             audio file, samples, or a sequence of (name, samples), at least 4 seconds and 4 blocks long.
         hop: Samples from one block of the song to the next, at least 16.
         sample_rate: Samples per second. `None` takes that of the corpus, or else that of the song's file. Files are
             resampled to it.
+        seed: Samples, or an audio file, that the song goes on from, at least 4 seconds, 4 blocks and a bar long.
+        beat_seconds: Seconds from a beat of the seed to the next. Default: those that `gruvlike.rhythm.tempo` finds.
+        embed: Function from samples (S,) to vectors (n, d) for `frechet_distance`, such as a network. Default:
+            `log_mel_statistics`.
 
     Returns:
         A `Report`, a dictionary of floats with an entry for each measure; `print` shows a table. Names that end in
         `_reference` are the same measures of the reference; `frechet_distance_reference` compares two halves of it.
+        Names that end in `_seed` and `_loop` belong to the controls.
 
     Raises:
-        ValueError: If song or reference is too short or no samples, or the sample rate is unknown or differs.
+        ValueError: If song, seed or reference is too short or no samples, or the sample rate is unknown or differs.
         FileNotFoundError: If a file or folder does not exist, or a folder holds no audio.
 
     Example:
@@ -98,47 +131,39 @@ def report(
     """
     hop = _checks.positive_int("hop", hop, minimum=16)
     samples, sounds, rate = _opened(song, reference, sample_rate)
-    pieces = _pieces(sounds, len(samples), rate, hop)
-    for name, parts in (("song", [samples]), ("reference", pieces)):
-        found, least = sum(map(len, parts)), max(_LEAST_SECONDS * rate, _LEAST_BLOCKS * hop)
-        if found < least:
-            raise ValueError(
-                f"A report takes {_LEAST_SECONDS} s and {_LEAST_BLOCKS} blocks (hop={hop}) of the {name}: {least} "
-                f"samples. Received: {found}. Use more sound, or single measures."
-            )
-    copies = copy_score(samples, sounds, rate)
-    figures = _alone([samples], hop, rate)
-    figures |= {f"{name}_reference": value for name, value in _alone(pieces, hop, rate).items()}
-    figures |= _likeness(samples, pieces, rate)
-    figures["copy_score"] = copies.score
-    figures["tick_excess_db"] = figures["tick_level_db"] - figures["tick_level_db_reference"]
+    embed = functools.partial(log_mel_statistics, sample_rate=rate) if embed is None else embed
+    music = Reference(sounds, _pieces(sounds, len(samples), rate, hop), hop, rate, embed)
+    _check_size("song", len(samples), hop, rate)
+    _check_size("reference", sum(map(len, music.pieces)), hop, rate)
+    opening = None if seed is None else _seed(seed, hop, rate, beat_seconds)
+    figures, copies = compared(samples, music)
+    figures |= _named("reference", of_reference(music))
+    if opening is not None:
+        loop = looped(opening, len(samples), rate)
+        figures |= beside_seed(samples, opening, rate) | {"own_rhythm_reference": other_rhythm(music, opening)}
+        figures |= _named("seed", compared(opening.samples, music)[0])
+        figures |= _named("loop", compared(loop, music)[0] | beside_seed(loop, opening, rate))
     return Report({name: float(value) for name, value in figures.items()}, copies.closest)
 
 
-def _alone(pieces: list[np.ndarray], hop: int, rate: int) -> dict[str, float]:
-    sound = np.concatenate(pieces)
-    loops = [repetition(piece, rate) for piece in pieces if len(piece) >= 2 * rate]
-    return {
-        "tick_ratio": tick_ratio(sound, hop),
-        "tick_level_db": tick_level_db(sound, hop),
-        "level_db": energy_curve(sound, len(sound))[0],
-        "spectral_flatness": spectral_flatness(sound),
-        "repetition": float(np.mean(loops)) if loops else 0.0,
-    }
+def _named(control: str, figures: Figures) -> Figures:
+    return {f"{name}_{control}": value for name, value in figures.items()}
 
 
-def _likeness(song: np.ndarray, pieces: list[np.ndarray], rate: int) -> dict[str, float]:
-    music = np.concatenate(pieces)
-    halves = (pieces[::2], pieces[1::2]) if len(pieces) > 1 else (music[: len(music) // 2], music[len(music) // 2 :])
-    embed = functools.partial(log_mel_statistics, sample_rate=rate)
-    return {
-        "energy_drift_db": energy_drift_db(song, music),
-        "spectral_convergence": spectral_convergence(song, music, aligned=False),
-        "log_spectral_distance": log_spectral_distance(song, music, aligned=False),
-        "flatness_excess_db": flatness_excess_db(song, music),
-        "frechet_distance": frechet_distance(embed, music, song),
-        "frechet_distance_reference": frechet_distance(embed, *halves),
-    }
+def _seed(seed: np.ndarray | str | os.PathLike, hop: int, rate: int, beat_seconds: float | None) -> Seed:
+    samples = _read(seed, rate) if isinstance(seed, str | os.PathLike) else seed
+    found = as_seed(samples, rate, beat_seconds)
+    _check_size("seed", len(found.samples), hop, rate)
+    return found
+
+
+def _check_size(name: str, size: int, hop: int, rate: int) -> None:
+    least = max(LEAST_SECONDS * rate, _LEAST_BLOCKS * hop)
+    if size < least:
+        raise ValueError(
+            f"A report takes {LEAST_SECONDS} s and {_LEAST_BLOCKS} blocks (hop={hop}) of the {name}: {least} "
+            f"samples. Received: {size}. Use more sound, or single measures."
+        )
 
 
 def _opened(
@@ -199,7 +224,7 @@ def _read_all(path: str | os.PathLike, rate: int) -> list[Sound]:
 
 def _pieces(sounds: list[Sound], size: int, rate: int, hop: int) -> list[np.ndarray]:
     """Cuts up to two minutes into pieces as long as the song, so that the figures of both can be compared."""
-    size = min(max(size, _LEAST_SECONDS * rate), _REFERENCE_SECONDS * rate)
+    size = min(max(size, LEAST_SECONDS * rate), _REFERENCE_SECONDS * rate)
     count = _REFERENCE_SECONDS * rate // size
     all_samples = [samples for _, samples in sounds]
     long = [samples for samples in all_samples if len(samples) >= size] or all_samples

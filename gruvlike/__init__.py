@@ -21,7 +21,7 @@ module          purpose
 `plots`         look at sound and learning
 `gruv2015`      the published pipeline, to the digit
 `recipes`       the settings of a training as data
-`tune`          a short piece that the package composes itself
+`tune`          a piece that the package composes itself
 ==============  ============================================================
 
 Classes, `recurrent_stack` and `load` are reachable here (`gruvlike.BlockDFT`); functions through their module

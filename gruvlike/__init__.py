@@ -23,7 +23,7 @@ module          purpose
 `rhythm`        tempo and beat of music
 `gruv2015`      the published pipeline, to the digit
 `recipes`       the settings of a training as data
-`tune`          a short piece that the package composes itself
+`tune`          a piece that the package composes itself
 ==============  ============================================================
 
 Classes, `recurrent_stack` and `load` are reachable here (`gruvlike.BlockDFT`); functions through their module

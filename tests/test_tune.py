@@ -56,9 +56,97 @@ def test_the_end_fades(piece):
     assert np.sqrt(np.mean(piece[-4 * RATE : -2 * RATE] ** 2)) > 0.05
 
 
+LOW_RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def bars():
+    """Bars of a tune with form, bars (N, S): its tempo is 120, so that a bar is 16000 samples."""
+    return tune.compose(180, LOW_RATE).reshape(-1, 16_000)
+
+
+def onsets(samples, rate):
+    """Rises of the level, 100 numbers a second."""
+    level = np.log((samples[: samples.size // rate * rate].reshape(-1, rate // 100) ** 2).mean(1) + 1e-4)
+    return np.maximum(np.diff(level, prepend=level[0]), 0)
+
+
+@pytest.mark.parametrize("random_seed", range(4))
+def test_the_tempo_is_the_one_that_bpm_returns(random_seed):
+    """A comb of beats fits the onsets of three minutes best at this tempo, to 0.1 a minute: it does not drift."""
+    rises = onsets(tune.compose(180, LOW_RATE, random_seed), LOW_RATE)
+    tempi = np.arange(90, 130, 0.1)
+    beats = (np.round(np.arange(0, rises.size - 50, 6000 / tempo)).astype(int) for tempo in tempi)
+    fits = [(rises[beat] + rises[beat + 1]).mean() for beat in beats]
+    assert tempi[np.argmax(fits)] == pytest.approx(tune.bpm(random_seed), abs=0.11)
+
+
+def test_tempi_differ():
+    assert len({tune.bpm(random_seed) for random_seed in range(9)}) > 3
+
+
+def test_a_long_tune_has_sections(bars):
+    """Introduction, A, B, A, break, B: 4, 8, 8, 8, 4 and 8 bars."""
+    assert tune.bpm() == 120
+    low = np.array([level(bar, 30, 120, LOW_RATE) for bar in bars[:40]])
+    silent = np.r_[0:4, 28:32]  # neither bass nor kick
+    assert low[silent].max() < 0.02
+    assert np.delete(low, silent).min() > 0.1
+    power = (bars**2).mean(1)
+    assert power[:4].max() < 0.3 * power[4:28].min()
+
+
+def test_hats_of_b_are_twice_as_many(bars):
+    """At the second sixteenth of a bar (sample 1000) a stroke begins in B alone."""
+    high = (np.diff(bars, 4) ** 2).cumsum(1)
+    rise = (high[:, 1040] - high[:, 1000]) / (high[:, 980] - high[:, 940])
+    assert rise[12:20].min() > 10
+    assert rise[4:12].max() < 2
+
+
+def test_sections_come_back_and_go_on_otherwise(bars):
+    def likeness(first, second):
+        return np.vdot(bars[first], bars[second]) / np.linalg.norm(bars[first]) / np.linalg.norm(bars[second])
+
+    a, b, again, b_higher = 4, 12, 20, 32
+    assert likeness(slice(a + 1, a + 4), slice(again + 1, again + 4)) > 0.99
+    assert likeness(slice(a + 4, a + 8), slice(again + 4, again + 8)) < 0.95
+    assert likeness(slice(a, a + 4), slice(b, b + 4)) < 0.8
+    assert likeness(slice(b, b + 4), slice(b_higher, b_higher + 4)) < 0.95
+
+
+def test_a_minute_has_no_sections():
+    """The control."""
+    loop = tune.compose(60, LOW_RATE).reshape(-1, 16_000)
+    low = np.array([level(bar, 30, 120, LOW_RATE) for bar in loop])
+    assert low.min() > 0.1
+
+
+@pytest.mark.parametrize("bars", [36, 40, 41, 47, 48, 49, 83, 500, 1860])
+def test_the_form_fills_any_length(bars):
+    lengths = [section.bars for section in tune._form(bars)]
+    assert sum(lengths) == bars
+    assert lengths[0] == lengths[-1] == 4
+    assert min(lengths) >= 4
+    assert max(lengths) < 12  # else the melody would rest
+
+
+@pytest.mark.parametrize(("seconds", "rate", "random_seed"), [(90.001, 4000, 1), (247.3, 5000, 2)])
+def test_length_of_a_long_tune(seconds, rate, random_seed):
+    samples = tune.compose(seconds, rate, random_seed)
+    assert samples.shape == (round(seconds * rate),)
+    assert np.abs(samples).max() == pytest.approx(0.8, abs=1e-6)
+    np.testing.assert_array_equal(tune.compose(seconds, rate, random_seed), samples)
+
+
 @pytest.mark.parametrize(
     "bad", [{"seconds": 0}, {"seconds": np.nan}, {"sample_rate": 0}, {"sample_rate": 16e3}, {"random_seed": -1}]
 )
 def test_bad_arguments(bad):
     with pytest.raises(ValueError, match=f"`{next(iter(bad))}` must be"):
         tune.compose(**bad)
+
+
+def test_bad_random_seed_of_the_tempo():
+    with pytest.raises(ValueError, match="`random_seed` must be"):
+        tune.bpm(-1)

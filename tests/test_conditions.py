@@ -8,7 +8,7 @@ from keras import ops
 
 import gruvlike as gl
 from gruvlike.conditions import Meter, Schedule, Supply, conditions_of
-from gruvlike.conditions._song import Frames, known, numbers_at, reach
+from gruvlike.conditions._frames import Frames, known, numbers_at, reach
 from gruvlike.rhythm import Beat
 
 pytestmark = pytest.mark.backends

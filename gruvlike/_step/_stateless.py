@@ -88,7 +88,7 @@ def layers_of(model: keras.Model) -> Iterator[keras.Operation]:
 
 
 def inputs_of(stack: keras.Model, frames: Tensor, given: Mapping[str, Tensor] | None = None) -> Any:
-    """Returns what a call of `stack` takes: frames, and the numbers that its other inputs are given, by their names."""
+    """Returns the inputs of a call of `stack`: frames, and the numbers of its other inputs, by their names."""
     return [given.get(one.name, frames) for one in stack.inputs] if given else frames
 
 

@@ -51,7 +51,7 @@ class Condition(PlainLayer):
         return f"{self.name}_input"
 
     def call(self, numbers: Tensor) -> Tensor:
-        """Returns what the network reads, (B, T, N), of the input; here the input itself."""
+        """Returns the numbers that the network reads, (B, T, N), of those of the input; here the same."""
         return numbers
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -111,7 +111,7 @@ class OwnPast(Condition):
         Args:
             meter: The beat of the track.
             room: Frames of the track before the first that the window predicts.
-            random: Decides what is drawn.
+            random: A random generator for all that is drawn.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `lags(meter, room, random)`.")
 

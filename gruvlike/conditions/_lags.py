@@ -22,7 +22,7 @@ class Lags(OwnPast):
 
     Args:
         beats: The lags in beats; or
-        frames: in frames.
+        frames: The lags in frames.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Raises:

@@ -31,7 +31,7 @@ class Supply(NamedTuple):
             track: The track of the window.
             start: First sample of the window.
             span: Samples in it.
-            key: Decides what is drawn: the same key, the same numbers.
+            key: Decides all random numbers: the same key gives the same.
 
         Returns:
             By the names of the conditions: float32 (T, numbers), or PCM (n, span).

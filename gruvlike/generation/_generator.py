@@ -14,7 +14,7 @@ from gruvlike._step._loops import Loop, make_loop
 from gruvlike._step._stateless import StatelessStack, refuse_bidirectional
 from gruvlike._step._step import Step
 from gruvlike.conditions import conditions_of
-from gruvlike.conditions._song import Frames, numbers_at, reach
+from gruvlike.conditions._frames import Frames, numbers_at, reach
 from gruvlike.decoders import Decoder
 from gruvlike.encoders import Encoder
 from gruvlike.generation._guard import Usual

@@ -14,7 +14,7 @@ from gruvlike._step._forward import Forward
 from gruvlike._step._loops import Loop
 from gruvlike._step._step import Carried, Pull, uniform_noise
 from gruvlike.conditions import Condition, Meter
-from gruvlike.conditions._song import Frames, known, numbers_at
+from gruvlike.conditions._frames import Frames, known, numbers_at
 from gruvlike.generation._guard import Usual, fault
 from gruvlike.heads import Head
 
@@ -90,7 +90,7 @@ class Sampling(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What is asked of a song.
+    """The wishes for a song.
 
     Attributes:
         size: Samples; `None`: it never ends.
@@ -126,7 +126,7 @@ class CarriedPast:
         loop: The compiled loop, for as many clips as the memory has.
         memory: Where the song begins.
         sampling: How frames are drawn.
-        conditions: What the network reads besides the last frame.
+        conditions: Inputs of the network besides the last frame.
     """
 
     def __init__(self, loop: Loop, memory: Memory, sampling: Sampling, conditions: Sequence[Condition] = ()):
@@ -203,7 +203,7 @@ class CarriedPast:
 
 
 def _with_rows(carried: Carried, other: Carried, chosen: Sequence[bool]) -> Carried:
-    """Returns what is carried, with the rows of some clips taken from another moment."""
+    """Returns the frames and states to carry, with the rows of some clips taken from another moment."""
 
     def mixed(one: Tensor, two: Tensor) -> Tensor:
         rows = np.array(chosen).reshape(-1, *[1] * (len(one.shape) - 1))

@@ -10,7 +10,7 @@ from keras import ops
 
 from gruvlike import _checks
 from gruvlike.conditions import Condition, Meter
-from gruvlike.conditions._song import reach
+from gruvlike.conditions._frames import reach
 from gruvlike.decoders import Decoder
 from gruvlike.encoders import Encoder
 from gruvlike.normalizers import Normalizer
@@ -74,10 +74,10 @@ class Opening(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a network wants of a seed besides its frames.
+    """The needs of a network besides the frames of a seed.
 
     Attributes:
-        conditions: What it reads besides the last frame.
+        conditions: Inputs of the network besides the last frame.
         bpm: Beats a minute of the seed; `None`: they are found.
         pad_seed: Whether silence is put before a seed that is too short for the conditions.
     """

@@ -7,10 +7,10 @@ head works on (..., W) and (..., O), so that one frame (B, W) will do.
 from typing import Any
 
 from gruvlike._checks import by_name
-from gruvlike.heads._head import Head, HeadLoss, Point
+from gruvlike.heads._head import Head, Point
 from gruvlike.heads._mixture import Mixture
 
-__all__ = ["Head", "HeadLoss", "Mixture", "Point", "get"]
+__all__ = ["Head", "Mixture", "Point", "get"]
 
 _NAMES: dict[str, type[Head]] = {"point": Point, "mixture": Mixture}
 

@@ -1,4 +1,4 @@
-"""A mixture of Gaussians over whole frames: what comes next is one of several frames, each with its own spread."""
+"""A mixture of Gaussians over whole frames: the next frame is one of several, each with its own spread."""
 
 import math
 from typing import Any
@@ -28,7 +28,7 @@ class Mixture(Head):
 
     Args:
         components: How many distributions, K.
-        temperature: Of songs, unless `Generator` is told otherwise: deviations of what is drawn, over those learned.
+        temperature: Of songs, unless `Generator` is told otherwise: the deviations of draws over those learned.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Raises:

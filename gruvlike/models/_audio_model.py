@@ -47,7 +47,7 @@ class AudioModel(keras.Model):
         stack: Any Keras model (B, T, W) -> (B, T, O): at every step it reads the W numbers of a normalized frame
             (`normalizer.width`) and gives the O numbers that the head wants for the next one (`head.outputs(W)`).
             Each `Condition` among its layers has an input of its own besides: `fit` on windows of a corpus gives it
-            what belongs to each window, `Generator` what belongs to each frame of a song.
+            the numbers of each window, `Generator` those of each frame of a song.
         sample_rate: Of the music, in Hz.
         high_pass_hz: The high-pass filter that the music went through, or `None`. `fit` takes it over from the corpus.
         scheduled_sampling: Share of the frames, in [0, 1], that are replaced by the model's own predictions while it

@@ -89,7 +89,7 @@ class GateBias(keras.initializers.Initializer):
 
 @keras.saving.register_keras_serializable(package="gruvlike")
 class Residual(PlainLayer):
-    """Moves the expected frame by known frames, each number by a gate of its own: the stack predicts what is left.
+    """Moves the expected frame by known frames, each number by a gate of its own: the stack predicts the rest.
 
     Args:
         head: The head of the model, whose outputs are moved.

@@ -62,7 +62,7 @@ def recurrent_stack(
         anchor: An `Anchor`: frames of the end of the seed.
         conditions: More conditions; each has an input of its own.
         residual: Whether the expected frame is moved by the last frame and by those of `lags` and `anchor`, each number
-            by a learned gate of its own, so that the stack predicts what is left. `None`: where the head is a mixture,
+            by a learned gate of its own, so that the stack predicts the rest. `None`: where the head is a mixture,
             or there are such frames.
 
     Returns:
@@ -128,7 +128,7 @@ def recurrent_stack(
 def _read(
     condition: Condition, source: keras.KerasTensor, noise: float, features: int, next_seed: Callable[[], int | None]
 ) -> keras.KerasTensor:
-    """Returns what a stack reads of a condition: frames get noise in training, as the last frame does."""
+    """Returns the numbers that a stack reads of a condition: frames get noise in training, as the last frame does."""
     if isinstance(condition, OwnPast) and noise:
         level = noise / 3 if isinstance(condition, Anchor) else noise
         source = FrameNoise(features, level, seed=next_seed(), name=f"{condition.name}_noise")(source)

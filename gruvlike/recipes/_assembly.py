@@ -78,7 +78,7 @@ def feedback(random_seed: int, share: float = 0.0, updates: int = 1000, rollout_
 
 
 def conditions(clock: bool = False, lags: tuple[float, ...] = (), anchor: float = 0.0) -> dict[str, Any]:
-    """Returns the arguments of `recurrent_stack` for all that a network reads besides the last frame.
+    """Returns the arguments of `recurrent_stack` for all inputs of a network besides the last frame.
 
     Args:
         clock: Whether the network reads the place of the frame to come in beat and bar.

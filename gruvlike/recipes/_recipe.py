@@ -56,7 +56,7 @@ class Recipe:
         normalizer: The `name` of a normalizer and its options.
         head: The `name` of a head, the meaning of the network's outputs, and its options.
         network: Arguments of `recurrent_stack`.
-        conditions: What the network reads besides the last frame: a `clock`, `lags` and an `anchor`.
+        conditions: Inputs of the network besides the last frame: a `clock`, `lags` and an `anchor`.
         feedback: How much a network reads of its own predictions in training: `share` of the frames (scheduled
             sampling), reached after so many `updates`, and `rollout_steps` at the end of a window.
         optimizer: The `name` of an optimizer of Keras and arguments of its class. The norm of the gradient is clipped

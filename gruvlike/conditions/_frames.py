@@ -1,4 +1,4 @@
-"""The numbers of all conditions for the frames of a song, which reads what it has sung."""
+"""The numbers of all conditions for the frames of a song, which reads its own past."""
 
 from collections.abc import Sequence
 

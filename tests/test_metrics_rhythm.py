@@ -136,6 +136,13 @@ def test_a_song_that_goes_on_has_the_rhythm_of_its_seed():
     assert drums.sum(axis=1).argmax() == 0  # the lowest band
 
 
+def test_the_beat_is_found_if_it_is_not_given():
+    rhythm = pytest.importorskip("gruvlike.rhythm")
+    sound = clicks(12, 0.25, accents=(1, 0, 0, 1, 0.3, 0, 1, 0))
+    beat = rhythm.tempo(sound, RATE).beat_seconds
+    assert np.array_equal(metrics.rhythm_pattern(sound, RATE), metrics.rhythm_pattern(sound, RATE, beat))
+
+
 def test_similarity_is_a_correlation(rng):
     one, two = rng.normal(size=(2, 4, 32))
     flat = [(each - each.mean(axis=1, keepdims=True)).ravel() for each in (one, two)]

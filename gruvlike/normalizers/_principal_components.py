@@ -82,9 +82,9 @@ class PrincipalComponents(Normalizer):
         """Measures the frames of music in one pass, in constant memory.
 
         Only frames that lie wholly inside a track are measured: none contains silence that pads the edge of a track.
-        Memory holds a matrix of F x F numbers in float64, another one in float32, and for the quantiles at most 16384 frames (128 MB),
-        evenly chosen. The time for a frame grows with the square of F: some hundred features take less time than to
-        encode the frame, several thousand take many times as long.
+        Memory holds a matrix of F x F numbers in float64, another one in float32, and for the quantiles at most 16384
+        frames (128 MB), evenly chosen. The time for a frame grows with the square of F: some hundred features take less
+        time than to encode the frame, several thousand take many times as long.
 
         Args:
             music: As in `Affine.fit`.

@@ -107,10 +107,10 @@ def test_covariance_in_pieces_is_that_of_numpy(frames):
         moments.add(frames[start : start + 37] + np.float32(1000))
     exact = (frames + np.float32(1000)).astype("float64")
     np.testing.assert_allclose(moments.mean, exact.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(moments.variance, exact.var(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(moments.variance, exact.var(axis=0), rtol=1e-6)
     variances, directions = moments.principal(np.sqrt(moments.variance), FEATURES)
     expected = np.corrcoef(exact.T)
-    np.testing.assert_allclose(directions * variances @ directions.T, expected, atol=1e-9)
+    np.testing.assert_allclose(directions * variances @ directions.T, expected, atol=1e-6)
 
 
 # --- quantiles --------------------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ def test_it_is_fitted_again_to_frames_of_the_same_size_alone(frames):
 def test_a_matrix_that_does_not_fit_in_memory_is_refused(monkeypatch):
     monkeypatch.setattr(_principal_components, "host_bytes", lambda: 10**9)
     with pytest.raises(
-        ValueError, match=r"22050 features, which take 3\.93 GB, with 1 GB free\. Use an encoder of fewer"
+        ValueError, match=r"22050 features, which take 5\.88 GB, with 1 GB free\. Use an encoder of fewer"
     ):
         gl.PrincipalComponents().fit([], gl.BlockDFT(11025))
     for free in (10**6, None):  # enough, or not known

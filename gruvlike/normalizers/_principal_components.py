@@ -13,11 +13,12 @@ from gruvlike._contracts import AnyMusic, ArrayFunctions, FramesOfSound, Tensor
 from gruvlike._music import rows
 from gruvlike.normalizers._moments import EvenSample, Moments, quantiles
 from gruvlike.normalizers._normalizer import Normalizer
-from gruvlike.normalizers._statistics import FLOAT32_NOISE, frames_of, noise_of
+from gruvlike.normalizers._statistics import frames_of, noise_of
 
 _OUTSIDE_FRAMES = 0.0005  # share of the training frames on each side of the bounds of a feature
 _OUTSIDE_NUMBERS = 0.0003  # the same for the bounds of a coefficient
 _ROWS_AT_ONCE = 4096
+_WEAKEST = 1e-6  # a direction of less variance, as a share of the largest, counts as one without: it may be rounding
 
 
 @keras.saving.register_keras_serializable(package="gruvlike")
@@ -33,7 +34,8 @@ class PrincipalComponents(Normalizer):
     number; `normalize` does not clip.
 
     A feature that never varies (`Affine` says when) is left out, and decodes to its mean. A direction along which
-    nothing varies has the scale 0: its number is always 0, as with more components than the frames have dimensions.
+    nothing varies has the scale 0: its number is always 0, as with more components than the frames have dimensions. So
+    is that of a direction with less than a millionth of the largest variance (60 dB), which rounding can bring about.
 
     Args:
         components: W, how many numbers a frame has afterwards.
@@ -80,9 +82,9 @@ class PrincipalComponents(Normalizer):
         """Measures the frames of music in one pass, in constant memory.
 
         Only frames that lie wholly inside a track are measured: none contains silence that pads the edge of a track.
-        Memory holds one matrix of F x F numbers in float64, and for the quantiles at most 16384 frames (128 MB),
-        evenly chosen. The time for a frame grows with the square of F: some hundred features take less time than to
-        encode the frame, several thousand take many times as long.
+        Memory holds a matrix of F x F numbers in float64, another one in float32, and for the quantiles at most 16384
+        frames (128 MB), evenly chosen. The time for a frame grows with the square of F: some hundred features take less
+        time than to encode the frame, several thousand take many times as long.
 
         Args:
             music: As in `Affine.fit`.
@@ -199,8 +201,7 @@ def _inverse_of(numbers: Tensor, xp: ArrayFunctions) -> Tensor:
 
 def _scale_of(variances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the factor of each coefficient and its deviation after that, (W,) each, for falling variances."""
-    # Weaker directions are rounding noise of frames in float32.
-    deviation = np.sqrt(np.where(variances > FLOAT32_NOISE * variances[0], variances, 0.0))
+    deviation = np.sqrt(np.where(variances > _WEAKEST * variances[0], variances, 0.0))
     common = 1 / np.sqrt(deviation.mean()) if deviation.any() else 0.0
     scale = np.divide(common, np.sqrt(deviation), out=np.zeros_like(deviation), where=deviation > 0)
     return scale, scale * deviation
@@ -208,7 +209,7 @@ def _scale_of(variances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _check_memory(features: int, components: int) -> None:
     """Raises if the covariance and its eigenvectors cannot fit in memory."""
-    free, needed = host_bytes(), 8 * features * (features + 2 * components)
+    free, needed = host_bytes(), features * (12 * features + 16 * components)
     if free is not None and needed > free:
         raise ValueError(
             f"The covariance of the features must fit in memory. Received: {features} features, which take "

@@ -21,7 +21,7 @@ _EDGE = 0.01
 _NOISE = 0.42
 # Standard deviation of the envelope: 0.1 dB for noise, chords and vibrato, which can correlate with themselves by
 # chance; 0.4 dB for music without drums; 2 dB with drums.
-_FAINT_DB = 0.25
+_FAINT_DB = 0.3
 
 
 class Beat(NamedTuple):

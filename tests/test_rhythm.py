@@ -39,20 +39,26 @@ def difference(one, other, period):
 @pytest.mark.parametrize(("bpm", "first"), [(88.8, 0.31), (100, 0.02), (123.4, 0.4), (140, 0.2), (166.7, 0.111)])
 def test_clicks_of_a_known_beat(bpm, first, rate):
     beat = rhythm.tempo(clicks(regular(bpm, first, 10), 10, rate), rate)
-    assert beat.bpm == pytest.approx(bpm, abs=0.03)
-    assert difference(beat.phase_seconds, first, beat.beat_seconds) < 0.008
+    assert beat.bpm == pytest.approx(bpm, rel=1e-3)
+    assert difference(beat.phase_seconds, first, beat.beat_seconds) < 0.01
     assert 0 <= beat.phase_seconds < 4 * beat.beat_seconds
     assert beat.confidence > 0.8
     assert beat.clear
     assert beat.beat_seconds == 60 / beat.bpm
 
 
-def test_the_downbeat_is_the_loudest_of_four():
-    times = regular(120, 0.2, 20)
-    for loud in range(4):
-        gains = np.where(np.arange(len(times)) % 4 == loud, 1.0, 0.1)
-        beat = rhythm.tempo(clicks(times, 20, gains=gains), RATE)
-        assert difference(beat.phase_seconds, 0.2 + loud * 0.5, 2.0) < 0.008
+def test_the_downbeat_has_the_most_bass_of_four():
+    """Here it is the softest in all other bands."""
+    times = regular(120, 0.2, 12)
+    t = np.arange(RATE // 10) / RATE
+    drum = 0.3 * np.sin(2 * np.pi * 80 * t) * np.exp(-t / 0.03)
+    for place in range(4):
+        gains = np.where(np.arange(len(times)) % 4 == place, 0.5, 1.0)
+        samples = clicks(times, 12, gains=gains)
+        for time in times[place::4]:
+            samples[round(time * RATE) :][: len(drum)] += drum
+        beat = rhythm.tempo(samples, RATE)
+        assert difference(beat.phase_seconds, 0.2 + place * 0.5, 2.0) < 0.008
 
 
 def test_a_long_sound_is_refined():
@@ -69,7 +75,7 @@ def test_the_built_in_tune(random_seed):
     samples = tune.compose(20, RATE, random_seed)
     beat = rhythm.tempo(samples, RATE)
     assert beat.bpm == pytest.approx(bpm, abs=0.1)
-    assert difference(beat.phase_seconds, 0, beat.beat_seconds) < 0.02
+    assert difference(beat.phase_seconds, 0, beat.beat_seconds * 2) < 0.02  # the bass drum plays on beats 1 and 3
     assert beat.confidence > 0.5
     excerpt = rhythm.tempo(samples[5 * RATE : 13 * RATE], RATE)
     assert excerpt.bpm == pytest.approx(bpm, rel=0.005)
@@ -200,7 +206,9 @@ def test_the_envelope_is_librosas(rate):
     hop = round(rate / ours.rate)
     theirs = librosa.onset.onset_strength(y=samples, sr=rate, hop_length=hop, n_fft=round(0.064 * rate), n_mels=64)
     theirs = np.interp(
-        ours.start + np.arange(len(ours.envelope)) / ours.rate, np.arange(len(theirs)) * hop / rate, theirs
+        ours.start + 1.5 / ours.rate + np.arange(len(ours.envelope)) / ours.rate,
+        np.arange(len(theirs)) * hop / rate,
+        theirs,
     )
     whole = slice(2, -round(2.2 * ours.rate))  # the end fades to silence, where floors differ
     assert np.corrcoef(ours.envelope[whole], theirs[whole])[0, 1] > 0.97
@@ -217,7 +225,7 @@ def test_the_correlation_is_that_of_the_definition(rng):
     envelope = rng.random(301)
     found = _comb.correlation(envelope)
     centered = envelope - envelope.mean()
-    expected = np.array([np.mean(centered[: 301 - lag] * centered[lag:]) for lag in range(151)])
+    expected = np.array([np.mean(centered[: 301 - lag] * centered[lag:]) for lag in range(226)])
     np.testing.assert_allclose(found, expected / expected[0], atol=1e-12)
     assert not _comb.correlation(np.ones(50)).any()
 

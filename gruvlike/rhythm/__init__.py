@@ -24,9 +24,9 @@ def tempo(
     """Finds the beat of a sound with a fixed tempo.
 
     The onset envelope of the sound is correlated with itself. The tempo is the one whose beats, all of them up to 8 s,
-    have the highest mean correlation; long sounds refine it by beats up to half their length. The phase is the one with
-    the strongest onsets on the beats. The downbeat is the strongest of four beats: it is the same one all through a
-    sound, but not always the one that a musician counts as the first.
+    have the highest mean correlation; it is refined by the beats of 3/4 of the sound. The phase is the one with the
+    strongest onsets on the beats. The downbeat is the one of four beats with the most bass, which need not be the one
+    that a musician counts as the first.
 
     Args:
         samples: Mono samples (S,), float or int16 PCM, which may be a map of a file.
@@ -105,8 +105,10 @@ def beats(samples: np.ndarray, sample_rate: int, bpm: float | None = None) -> np
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # at twice or half the tempo the tracker works as well
         beat = tempo(samples, sample_rate, bpm).beat_seconds
-    envelope, start, rate = onsets(*_checked(samples, sample_rate))
-    return start + track(envelope, beat * rate) / rate if envelope.any() else np.zeros(0)
+    sound = onsets(*_checked(samples, sample_rate))
+    if not sound.envelope.any():
+        return np.zeros(0)
+    return sound.start + track(sound.envelope, beat * sound.rate) / sound.rate
 
 
 def _checked(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, int]:

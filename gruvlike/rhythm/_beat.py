@@ -16,11 +16,12 @@ LEAST_RATE = 1000  # below it there are too few bins for bands
 
 _SLOWEST, _FASTEST = 20, 400
 _EDGE = 0.01
-# Measured with sounds of 3 to 60 s: the mean score of white noise is 0.42 / s, from 16 s on it falls with the root.
+# Measured with sounds of 3 to 60 s: the mean score of white noise is at most 0.42 / s; from 16 s on it falls with
+# the root.
 _NOISE = 0.42
 # Standard deviation of the envelope: 0.1 dB for noise, chords and vibrato, which can correlate with themselves by
 # chance; 0.4 dB for music without drums; 2 dB with drums.
-_FAINT_DB = 0.25
+_FAINT_DB = 0.3
 
 
 class Beat(NamedTuple):
@@ -76,7 +77,7 @@ def find(samples: np.ndarray, sample_rate: int, bpm: float | None = None, low: f
     correlation = _comb.correlation(sound.envelope)
     beat = 60 / (bpm or _comb.best_bpm(correlation, sound.rate, low, high))
     score = _comb.score(correlation, beat * sound.rate, sound.rate)
-    phase = sound.start + _comb.phase(sound.envelope, beat * sound.rate) / sound.rate
+    phase = sound.start + _comb.phase(sound.envelope, sound.bass, beat * sound.rate) / sound.rate
     return Beat(beat, phase, _confidence(sound, score)).shift(0)
 
 

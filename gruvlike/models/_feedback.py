@@ -33,6 +33,14 @@ class ScheduledSampling(keras.layers.Layer):
         )
         self.built = True
 
+    def draw(self, head: Head, outputs: Tensor, width: int) -> Tensor:
+        """Returns frames (B, T, W) as in a song: drawn, where the head draws."""
+        draws = head.draws(width)
+        if not draws:
+            return head.next_frame(outputs)
+        noise = keras.random.uniform((*ops.shape(outputs)[:2], draws), 2.0**-24, 1.0, seed=self.random)
+        return head.next_frame(outputs, noise, ops.convert_to_tensor(head.temperature, "float32"))
+
     def call(self, frames: Tensor, guesses: Tensor) -> Tensor:
         """Mixes frames (B, T, F) with the guesses (B, T - 1, F) at all but the first of them."""
         share = self.share * ops.minimum(self.updates / self.growth, 1.0)
@@ -142,7 +150,7 @@ def run_in_training(
         )
     if sampling:
         outputs, _ = run(frames[:, :-1], states, slice(None, -1), training=False)  # as in a song: without dropout
-        frames = sampling(frames, ops.stop_gradient(head.next_frame(outputs)))
+        frames = sampling(frames, ops.stop_gradient(sampling.draw(head, outputs, frames.shape[-1])))
     last: Any = frames.shape[1] - rollout_steps if rollout_steps else None
     outputs, states = run(frames[:, :last], states, slice(None, last))
     found, own = [outputs], states

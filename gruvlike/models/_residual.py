@@ -1,5 +1,6 @@
 """Layers of a stack that know the deviations of the music, or the frames that the next one is like."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import keras
@@ -24,25 +25,45 @@ class KnowsSpread(Protocol):
 class FrameNoise(PlainLayer):
     """Adds Gaussian noise to frames in training, for each number in proportion to its deviation over the music.
 
+    A network that reads noise learns not to trust the last detail of its input, which in a song are its own errors; but
+    its predictions are noisy, too. With `told_level` the level of the noise is drawn anew for each window, and the
+    network reads it: in a song it is told `told_level`, whatever it was in training.
+
     Args:
-        width: Numbers in a frame, W; frames may be put together, (..., n * W).
-        level: Deviation of the noise, over that of the music.
+        width: Numbers in a frame, W.
+        level: Deviation of the noise, over that of the music; with `told_level` the greatest.
+        shares: For each of the frames that are put together in the input: its share of the level.
+        told_level: The level that a network is told outside of training; `None`: it is told none.
         seed: Of the noise; `None` follows `keras.utils.set_random_seed`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Attributes:
         frames_alone: Says that each frame is treated alone: a song needs no more of the past for it.
+
+    References:
+        Ho et al., "Cascaded Diffusion Models for High Fidelity Image Generation", 2022 (a network that is told how
+        noisy its conditions are).
     """
 
     frames_alone = True
 
-    def __init__(self, width: int, level: float, seed: int | None = None, **kwargs: Any):
+    def __init__(
+        self,
+        width: int,
+        level: float,
+        shares: Sequence[float] = (1.0,),
+        told_level: float | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.width, self.level, self.seed = (
             _checks.positive_int("width", width),
             _checks.number("level", level, 0),
             seed,
         )
+        self.shares = tuple(_checks.number("shares", share, 0) for share in shares)
+        self.told_level = None if told_level is None else _checks.number("told_level", told_level, 0)
         self.random = keras.random.SeedGenerator(seed)
         self.spread = self.add_weight(shape=(width,), initializer="ones", trainable=False, name="spread")
         self.built = True
@@ -52,16 +73,24 @@ class FrameNoise(PlainLayer):
         self.spread.assign(spread)
 
     def call(self, frames: Tensor, training: bool | None = None) -> Tensor:
-        """Returns the frames, with noise in training."""
-        if not training or not self.level:
+        """Returns frames (B, T, n * W), with noise in training; with `told_level`, one more number: the level."""
+        rows, steps = ops.shape(frames)[:2]
+        level: Any = self.level
+        if self.told_level is not None:
+            level = ops.full((rows, 1, 1), self.told_level)
+            if training:
+                level = self.level * keras.random.uniform((rows, 1, 1), seed=self.random)
+        if training and self.level:
+            noise = keras.random.normal(ops.shape(frames), dtype="float32", seed=self.random)
+            spread = ops.convert_to_tensor(self.spread)
+            frames = frames + level * noise * ops.concatenate([share * spread for share in self.shares])
+        if self.told_level is None:
             return frames
-        count = frames.shape[-1] // self.width
-        noise = keras.random.normal(ops.shape(frames), stddev=self.level, dtype="float32", seed=self.random)
-        return frames + noise * ops.tile(ops.convert_to_tensor(self.spread), (count,))
+        return ops.concatenate([frames, ops.broadcast_to(level, (rows, steps, 1))], axis=-1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Returns the shape of the frames."""
-        return input_shape
+        """Returns the shape that `call` gives."""
+        return (*input_shape[:-1], len(self.shares) * self.width + (self.told_level is not None))
 
 
 @keras.saving.register_keras_serializable(package="gruvlike")
@@ -117,9 +146,9 @@ class Residual(PlainLayer):
             self.first.assign(first)
 
     def call(self, outputs: Tensor, gates: Tensor, sources: Tensor) -> Tensor:
-        """Returns outputs (B, T, O) moved by the sum of gates times frames, both (B, T, n * W)."""
-        count = sources.shape[-1] // self.width
-        parts = ops.split(gates * sources, count, axis=-1)
+        """Returns outputs (B, T, O) moved by the sum of gates (B, T, n * W) times frames, the first n * W sources."""
+        size = gates.shape[-1]
+        parts = ops.split(gates * sources[..., :size], size // self.width, axis=-1)
         offset = parts[0]
         for part in parts[1:]:
             offset = offset + part

@@ -24,6 +24,7 @@ def recurrent_stack(
     input_dropout: float = 0.0,
     dropout: float = 0.0,
     input_noise: float = 0.0,
+    told_noise: float | None = None,
     recurrent_dropout: float = 0.0,
     layer_norm: bool = False,
     skip: bool = False,
@@ -51,6 +52,8 @@ def recurrent_stack(
         dropout: The same after each recurrent layer.
         input_noise: Deviation of Gaussian noise added to the frame while training, over the deviation of the music.
             Lagged frames get the same, an anchor a third of it.
+        told_noise: Lets the network read the level of that noise: in training it is drawn between 0 and `input_noise`
+            for each window, in a song it is this number. `None`: it is always `input_noise`, and not read.
         recurrent_dropout: Share of the state dropped from step to step while training. Switches cuDNN off.
         layer_norm: Whether a layer normalization follows each recurrent layer.
         skip: Whether the output layer sees all recurrent layers, not only the last.
@@ -95,16 +98,19 @@ def recurrent_stack(
     next_seed = _seeds(random_seed)
     frames = keras.Input((None, features), name="frames")
     inputs = [condition.input(features) for condition in conditions]
-    noisy = frames
+    past = [one for one in conditions if isinstance(one, OwnPast)]
+    sources = _sources(frames, dict(zip(conditions, inputs, strict=True)), past)
     if input_noise:
-        noisy = FrameNoise(features, input_noise, seed=next_seed(), name="input_noise")(frames)
-    x = noisy
+        # Without a song the anchor is nearly clean: it is music, never a copy of the network's own frames.
+        shares = [1.0, *(1 / 3 if isinstance(one, Anchor) else 1.0 for one in past for _ in range(one.count))]
+        noise = FrameNoise(features, input_noise, shares, told_noise, seed=next_seed(), name="input_noise")
+        sources = noise(sources)
+    x = sources
     if input_dropout:
         x = keras.layers.Dropout(input_dropout, seed=next_seed(), name="input_dropout")(x)
-    pairs = zip(conditions, inputs, strict=True)
-    read = {one: _read(one, source, input_noise, features, next_seed) for one, source in pairs}
-    if read:
-        x = keras.layers.Concatenate(name="read")([x, *read.values()])
+    others = [one(source) for one, source in zip(conditions, inputs, strict=True) if one not in past]
+    if others:
+        x = keras.layers.Concatenate(name="read")([x, *others])
     if projection:
         x = keras.layers.Dense(projection, kernel_initializer=_glorot(next_seed()), name="projection")(x)
     layers = []
@@ -117,48 +123,47 @@ def recurrent_stack(
         layers.append(x)
     if skip and len(layers) > 1:
         x = keras.layers.Concatenate(name="skip")(layers)
-    own_past = [tensor for one, tensor in read.items() if isinstance(one, OwnPast)]
-    residual = bool(head.residual or own_past) if residual is None else residual
-    x = _outputs(x, head, features, [noisy, *own_past] if residual else [], next_seed)
+    residual = bool(head.residual or past) if residual is None else residual
+    count = 1 + sum(one.count for one in past) if residual else 0
+    x = _outputs(x, head, features, sources, count, next_seed)
     stack = keras.Model([frames, *inputs] if inputs else frames, x, name="recurrent_stack")
     _set_forget_bias(stack, forget_bias)
     return stack
 
 
-def _read(
-    condition: Condition, source: keras.KerasTensor, noise: float, features: int, next_seed: Callable[[], int | None]
+def _sources(
+    frames: keras.KerasTensor, inputs: dict[Condition, keras.KerasTensor], past: list[OwnPast]
 ) -> keras.KerasTensor:
-    """Returns the numbers that a stack reads of a condition: frames get noise in training, as the last frame does."""
-    if isinstance(condition, OwnPast) and noise:
-        level = noise / 3 if isinstance(condition, Anchor) else noise
-        source = FrameNoise(features, level, seed=next_seed(), name=f"{condition.name}_noise")(source)
-    return condition(source)
+    """Returns the last frame and those of the sound's own past, put together."""
+    if not past:
+        return frames
+    return keras.layers.Concatenate(name="sources")([frames, *(one(inputs[one]) for one in past)])
 
 
 def _outputs(
     x: keras.KerasTensor,
     head: Head,
     features: int,
-    sources: list[keras.KerasTensor],
+    sources: keras.KerasTensor,
+    count: int,
     next_seed: Callable[[], int | None],
 ) -> keras.KerasTensor:
-    """Returns the outputs that the head wants, moved by the gated sources if there are any."""
+    """Returns the outputs that the head wants, moved by the first `count` of the sources if there are any."""
     # Outputs are compared and become sound: they are float32 also under a mixed precision policy.
-    scale = 0.5 if sources else 1.0  # a start near the sources themselves
+    scale = 0.5 if count else 1.0  # a start near the sources themselves
     dense = keras.layers.Dense(
         head.outputs(features), kernel_initializer=_glorot(next_seed(), scale), dtype="float32", name="frame"
     )
-    if not sources:
+    if not count:
         return dense(x)
-    past = keras.layers.Concatenate(name="sources")(sources) if len(sources) > 1 else sources[0]
     gates = keras.layers.Dense(
-        past.shape[-1],
+        count * features,
         kernel_initializer=_glorot(next_seed(), _GATE_SCALE),
         bias_initializer=GateBias(features),
         dtype="float32",
         name="gates",
     )
-    return Residual(head, features, name="residual")(dense(x), gates(x), past)
+    return Residual(head, features, name="residual")(dense(x), gates(x), sources)
 
 
 def _check_stack(

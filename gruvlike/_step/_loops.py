@@ -74,7 +74,8 @@ class Loop:
         # Inputs that most runs do not use stay on the device.
         self._no_frames = keras.ops.zeros(self._shape, "float32")
         self._no_noise = keras.ops.full((self.chunk, batch_size, step.draws), 0.5, "float32")
-        self._no_pull = Pull(0.0, keras.ops.zeros(self._shape[1:], "float32"))
+        nothing = keras.ops.zeros(self._shape[1:], "float32")
+        self._no_pull = Pull(0.0, 0.0, nothing, nothing)
         self._at_once = np.zeros(batch_size, np.int32)
 
     def start(self) -> Carried:
@@ -250,7 +251,8 @@ class _TorchLoop(Loop):
             return torch.tensor(float(value), device=self._device)
 
         weights, (frame, states) = self.step.stack.weights(), carried
-        pull = Pull(number(orders.pull.strength), orders.pull.home)
+        pull = orders.pull
+        pull = pull._replace(strength=number(pull.strength), spread_strength=number(pull.spread_strength))
         orders = orders._replace(temperature=number(orders.temperature), pull=pull)
         outputs, latest = [], int(orders.begin.max())
         with torch.no_grad():

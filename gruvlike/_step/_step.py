@@ -15,12 +15,17 @@ from gruvlike._step._stateless import StatelessStack, inputs_of
 from gruvlike.heads import Head
 
 
+_TINY = 1e-6  # of the variance of a number that does not change
+_MOST = 1.5  # the greatest scale of a frame by a leash: a number that has stood still is not torn away
+
+
 class Carried(NamedTuple):
     """All that a step needs of the past.
 
     Attributes:
         frame: The frame that the next step reads, (B, W).
-        states: The states of the recurrent layers before it, flat; with a leash, its running mean (B, W) after them.
+        states: The states of the recurrent layers before it, flat; with a leash, the running mean and variance of the
+            frames (B, W) after them.
     """
 
     frame: Tensor
@@ -28,15 +33,25 @@ class Carried(NamedTuple):
 
 
 class Pull(NamedTuple):
-    """The leash of a song, as data: the running mean of its frames is drawn towards another mean.
+    """The leash of a song, as data: running mean and deviation of its frames are drawn to those of its seed.
 
     Attributes:
-        strength: Share of the distance that is taken back at each step; 0 = not at all.
-        home: The mean that it is drawn to, (B, W).
+        strength: Share of the distance of the mean that is taken back at each step; 0 = not at all.
+        spread_strength: The power of the ratio of the deviations that frames are scaled by; 0 = not at all.
+        mean: The mean that it is drawn to, (B, W).
+        deviation: The deviation that it is drawn to, (B, W).
     """
 
     strength: Any
-    home: Tensor
+    spread_strength: Any
+    mean: Tensor
+    deviation: Tensor
+
+    def applied(self, frame: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """Returns a frame (B, W) drawn to the seed, of a song with this running mean and variance."""
+        ratio = self.deviation / keras.ops.sqrt(variance + _TINY)
+        ratio = keras.ops.clip(ratio**self.spread_strength, 1 / _MOST, _MOST)
+        return mean + (frame - mean) * ratio - self.strength * (mean - self.mean)
 
 
 class Step:
@@ -69,7 +84,7 @@ class Step:
         """Returns the beginning of every sound: a frame of zeros, and the initial states."""
         nothing = keras.ops.zeros((batch_size, self.width), "float32")
         states = self.stack.initial_states(batch_size)
-        return Carried(nothing, states if self.leash_frames is None else [*states, nothing])
+        return Carried(nothing, states if self.leash_frames is None else [*states, nothing, nothing])
 
     def read(
         self,
@@ -111,18 +126,19 @@ class Step:
             The next frame (B, W), float32, and the states after the step.
         """
         frame, states = carried
-        mean = None
         if self.leash_frames is not None:
-            *states, mean = states
+            *states, mean, variance = states
         one_step = {name: numbers[:, None, :] for name, numbers in (given or {}).items()}
         outputs, states = self.read(frame[:, None, :], states, one_step, call)
         following = self.head.next_frame(outputs[:, 0, :], noise, temperature)
-        if mean is not None and pull is not None:
-            following = following - pull.strength * (mean - pull.home)
+        if self.leash_frames is not None and pull is not None:
+            following = pull.applied(following, mean, variance)
         if self.bounds is not None:
             following = keras.ops.minimum(keras.ops.maximum(following, self.bounds[0]), self.bounds[1])
-        if mean is not None and self.leash_frames is not None:
-            states = [*states, mean + (following - mean) / self.leash_frames]
+        if self.leash_frames is not None:
+            distance = following - mean
+            variance = variance + (distance * distance - variance) / self.leash_frames
+            states = [*states, mean + distance / self.leash_frames, variance]
         return Carried(following, states)
 
 

@@ -274,7 +274,7 @@ class Generator:
             )
         temperature = self.head.temperature if temperature is None else _checks.number("temperature", temperature, 0)
         random_seed = 0 if random_seed is None else _checks.positive_int("random_seed", random_seed, minimum=0)
-        return Sampling(temperature, random_seed, _checks.number("leash", leash, 0, 1))
+        return Sampling(temperature, random_seed, _checks.number("leash", leash, 0, 1), float(os.environ.get("SPREAD", 0)))
 
     def _begin(
         self, seed: Seed | Sequence[Seed] | Memory, clips: int, wish: Wish, reading: Reading

@@ -15,11 +15,13 @@ class Usual(NamedTuple):
 
     Attributes:
         mean: Mean of each number, (B, W).
+        deviation: Deviation of each number, (B, W).
         flux: Mean change from frame to frame, of all numbers, (B,).
         size: Root mean square of all numbers, (B,).
     """
 
     mean: np.ndarray
+    deviation: np.ndarray
     flux: np.ndarray
     size: np.ndarray
 
@@ -31,8 +33,8 @@ class Usual(NamedTuple):
             >>> Usual.of([np.array([[1.0, 1.0], [3.0, 1.0]])]).flux
             array([1.])
         """
-        means = np.stack([frames.mean(axis=0) for frames in seeds])
-        return cls(means, np.array(list(map(flux, seeds))), np.array(list(map(size, seeds))))
+        means, deviations = (np.stack([measure(frames, axis=0) for frames in seeds]) for measure in (np.mean, np.std))
+        return cls(means, deviations, np.array(list(map(flux, seeds))), np.array(list(map(size, seeds))))
 
     def repeat(self, clips: int) -> "Usual":
         """Returns those of `clips` clips that have one seed.

@@ -78,6 +78,7 @@ class Sampling(NamedTuple):
     temperature: float
     random_seed: int
     leash: float = 0.0
+    spread_leash: float = 0.0
 
     def noise(
         self, clips: Sequence[int], first: int, steps: int, draws: int, attempts: Sequence[int] | None = None
@@ -134,11 +135,11 @@ class CarriedPast:
         self._loop, self._sampling, self._done = loop, sampling, 0
         self._conditions, self._meters, self._usual = conditions, memory.meters, memory.usual
         self._frames = [Frames(past) for past in memory.past]
-        mean = ops.convert_to_tensor(memory.usual.mean, "float32")
-        states = memory.states if loop.step.leash_frames is None else [*memory.states, mean]
+        mean, deviation = (ops.convert_to_tensor(one, "float32") for one in memory.usual[:2])
+        states = memory.states if loop.step.leash_frames is None else [*memory.states, mean, deviation * deviation]
         self._carried = Carried(ops.convert_to_tensor(memory.frames[:, -1], "float32"), states)
         self._opening = self._carried
-        self._pull = Pull(float(sampling.leash), mean)
+        self._pull = Pull(float(sampling.leash), float(sampling.spread_leash), mean, deviation)
         self._recent = memory.frames[:, :0]
 
     def take(self, steps: int) -> np.ndarray:

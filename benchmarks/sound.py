@@ -1,0 +1,205 @@
+"""Does it make music? Systems that differ by one part each, trained for equal updates, sing from held-out openings.
+
+    python benchmarks/sound.py MUSIC [--systems NAME ...] [--updates 2500] [--seeds 1] [--yardstick FOLDER]
+
+Writes the table of docs/sound.md. Each finished system is a file in runs/sound/, so the script can be interrupted and
+started again. MUSIC is a folder of tracks of a minute or more. The yardstick is a folder with `split.py` and `judge.py`,
+which cut the music and measure songs in ways of their own; without it the measures of the package alone are shown.
+"""
+
+import argparse
+import json
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from _page import machine, table, write_block
+
+import gruvlike as gl
+from gruvlike._files import replacing
+from gruvlike.recipes import Recipe
+
+RATE, OPENING, SONG = 16_000, 8.0, 24.0
+OPENINGS = 48
+BASE = Recipe(
+    encoder={"name": "log_spectrum", "frame_size": 1024, "hop": 256, "floor_db": -80.0, "iterations": 16},
+    normalizer={"name": "principal_components", "components": 128},
+    head={"name": "mixture", "components": 8, "temperature": 0.6},
+    network={"cell": "gru", "units": (256, 256), "input_noise": 0.3, "residual": False},
+    windows={"steps": 64, "batch_size": 8},
+    split={"validation": 0.0},
+)
+SKIP = BASE.change(network={"residual": True})
+CLOCK = SKIP.change(conditions={"clock": True})
+LAGS = CLOCK.change(conditions={"lags": (1.0, 4.0, 8.0)})
+ANCHOR = LAGS.change(conditions={"anchor": 8.0})
+# Name -> the recipe, and the leash of its songs. Each is the one before with one part more, but the first.
+LADDER: dict[str, tuple[Recipe, float]] = {
+    "2015: block DFT, LSTM, mean squared error": (
+        Recipe(windows={"steps": 40, "batch_size": 32}, split={"validation": 0.0}, network={"units": (256, 256)}),
+        0.0,
+    ),
+    "log-magnitude frames, mixture of 8, noise": (BASE, 0.0),
+    "+ skip from the last frame": (SKIP, 0.0),
+    "+ clock": (CLOCK, 0.0),
+    "+ lags of 1, 4 and 8 beats": (LAGS, 0.0),
+    "+ leash": (LAGS, 0.3),
+    "+ anchor": (ANCHOR, 0.3),
+}
+log = logging.getLogger("sound")
+
+
+class Cosine(keras.callbacks.Callback):
+    """Half a cosine over a number of updates, after a warm-up of 50; then training ends."""
+
+    def __init__(self, updates: int, highest: float = 2e-3):
+        super().__init__()
+        self.updates, self.highest, self.done = updates, highest, 0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        share = 0.03 + 0.97 * (1 + np.cos(np.pi * min(1.0, self.done / self.updates))) / 2
+        self.model.optimizer.learning_rate = self.highest * share * min(1.0, (self.done + 1) / 50)
+        self.done += 1
+        self.model.stop_training = self.done >= self.updates
+
+
+def cut(music: Path, out: Path, yardstick: Path | None) -> None:
+    """Cuts music into train/, seeds/, reference/ and openings/, once."""
+    if (out / "openings").exists():
+        return
+    if yardstick:
+        subprocess.run([sys.executable, yardstick / "split.py", music, out], check=True)
+        return
+    later = []
+    for path in gl.audio.find(music):
+        samples = gl.audio.read(path, RATE, high_pass_hz=20.0)
+        if len(samples) < 60 * RATE:
+            continue
+        ends = [int(len(samples) * share) for share in (0.0, 0.79, 0.83, 1.0)]
+        for part, start, stop in zip(("train", "seeds", "reference"), ends[:-1], ends[1:], strict=True):
+            (out / part).mkdir(parents=True, exist_ok=True)
+            gl.audio.write(out / part / f"{path.stem}.wav", samples[start:stop], RATE)
+        if ends[2] - ends[1] >= OPENING * RATE:
+            later.append((path.stem, samples[ends[1] : ends[2]]))
+    (out / "openings").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(OPENINGS):
+        name, samples = later[number % len(later)]
+        start = int(random.integers(len(samples) - OPENING * RATE + 1))
+        opening = samples[start : start + int(OPENING * RATE)]
+        gl.audio.write(out / "openings" / f"{number:02}-{name}.wav", opening, RATE)
+
+
+def train(recipe: Recipe, corpus: gl.Corpus, updates: int, random_seed: int) -> tuple[gl.AudioModel, float]:
+    """Returns a trained model, and the seconds that training took."""
+    recipe = recipe.change(random_seed=random_seed, optimizer={"name": "adam", "learning_rate": 2e-3, "beta_2": 0.98})
+    model, windows, *_ = recipe.build(corpus)
+    start = time.perf_counter()
+    model.fit(windows, epochs=10**6, verbose=0, callbacks=[Cosine(updates)])
+    return model, time.perf_counter() - start
+
+
+def sing(model: gl.AudioModel, out: Path, songs: Path, leash: float) -> None:
+    """Writes a song for each opening."""
+    openings = sorted((out / "openings").iterdir())
+    options = {"random_seed": 1} if model.head.draws(model.width) else {}
+    sung = gl.Generator(model).extend(openings, seconds=SONG, leash=leash, **options)
+    songs.mkdir(parents=True, exist_ok=True)
+    for path, song in zip(openings, sung, strict=True):
+        gl.audio.write(songs / path.name, song, RATE)
+
+
+def judged(songs: Path, out: Path, yardstick: Path | None) -> dict[str, Any]:
+    """Returns the measures of a folder of songs: the yardstick's, and those of the package."""
+    found = own(songs, out)
+    if yardstick:
+        command = [sys.executable, yardstick / "judge.py", songs, "--reference", out / "reference"]
+        command += ["--seeds", out / "openings", "--hop", "256"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found["yardstick"] = json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1])
+    return found
+
+
+def own(songs: Path, out: Path) -> dict[str, float]:
+    """Returns medians of the measures of the package."""
+    rows = []
+    for path in sorted(songs.glob("*.wav")):
+        song, seed = gl.audio.read(path, RATE), gl.audio.read(out / "openings" / path.name, RATE)
+        beat = gl.rhythm.tempo(seed, RATE).beat_seconds
+        patterns = [
+            gl.metrics.rhythm_pattern(sound, RATE, beat, start)
+            for sound, start in ((seed, 0.0), (song, OPENING), (song[-8 * RATE :], OPENING + SONG - 8))
+        ]
+        rows.append(
+            {
+                "pulse": gl.metrics.pulse(song, RATE),
+                "own rhythm": gl.metrics.rhythm_similarity(patterns[1], patterns[0]),
+                "own rhythm, last 8 s": gl.metrics.rhythm_similarity(patterns[2], patterns[0]),
+                "flux": gl.metrics.flux(song, RATE),
+                "onsets a second": gl.metrics.onset_rate(song, RATE),
+                "copy of the seed": float(gl.metrics.copy_score(song, seed, RATE, on="spectrum").score),
+            }
+        )
+    return {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
+
+
+def run(name: str, random_seed: int, out: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Trains, sings and measures one system, unless that was done; returns its figures."""
+    place = out / f"{list(LADDER).index(name):02}-{random_seed}"
+    if place.with_suffix(".json").exists():
+        return json.loads(place.with_suffix(".json").read_text())
+    recipe, leash = LADDER[name]
+    corpus = gl.Corpus.build(out / "train", out / "train.h5", sample_rate=RATE, high_pass_hz=None)
+    log.info("%s, random seed %d", name, random_seed)
+    model, seconds = train(recipe, corpus, options.updates, random_seed)
+    model.save(place.with_suffix(".keras"))
+    sing(model, out, place, leash)
+    found = {"system": name, "random seed": random_seed, "training": seconds, "updates": options.updates}
+    found |= judged(place, out, options.yardstick)
+    with replacing(place.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(found))
+    return found
+
+
+def columns(row: dict[str, Any]) -> list[object]:
+    """Returns the cells of a row of the table."""
+    cells: list[object] = [row["system"], row["random seed"], f"{row['training']:.0f} s"]
+    yard = row.get("yardstick")
+    if yard:
+        rhythm = yard["rhythm"]
+        cells += [f"{yard['fad']:.1f}", f"{yard['fad_late']:.1f}", f"{yard['pulse']:.2f}"]
+        cells += [f"{rhythm[one]:.2f}" for one in ("own", "nearest", "last")]
+        cells += [f"{yard['repetition']:.2f}", "/".join(f"{level:.1f}" for level in yard["energy"]), f"{yard['tick']:.2f}"]
+    else:
+        cells += ["-"] * 9
+    return [*cells, f"{row['own rhythm']:.2f}", f"{row['flux']:.2f}", f"{row['copy of the seed']:.2f}"]
+
+
+HEADER = ["system", "random seed", "training", "FAD", "late", "pulse", "own rhythm", "nearest", "last", "repetition"]
+HEADER += ["energy dB (1/12/23 s)", "tick", "own rhythm (ours)", "flux (ours)", "copy of the seed (ours)"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("music", type=Path, help="a folder")
+    parser.add_argument("--systems", nargs="+", default=list(LADDER), choices=list(LADDER), metavar="NAME")
+    parser.add_argument("--updates", type=int, default=2500)
+    parser.add_argument("--seeds", type=int, default=1, help="random seeds of each system")
+    parser.add_argument("--yardstick", type=Path, help="folder with split.py and judge.py")
+    parser.add_argument("--out", type=Path, default=Path("runs/sound"))
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    out = options.out / options.music.resolve().name
+    cut(options.music, out, options.yardstick)
+    rows = [run(name, seed, out, options) for seed in range(options.seeds) for name in options.systems]
+    text = table(HEADER, map(columns, rows))
+    write_block("sound.md", f"ladder: {options.music.resolve().name}", f"{text}\n\n{machine()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -210,6 +210,38 @@ def test_noise_and_first_guess_follow_the_spread_of_the_music(music, encoder):
     np.testing.assert_allclose(np.exp(ops.convert_to_numpy(log_deviations)), 1.2, rtol=1e-4)
 
 
+def test_a_network_that_is_told_the_level_of_its_noise(music, encoder):
+    model = make_model(music, encoder, input_noise=0.6, told_noise=0.15)
+    layer, width = model.stack.get_layer("input_noise"), model.width
+    assert layer.shares == (1, 1, 1, pytest.approx(1 / 3))  # frame, two lags, anchor
+    zeros = ops.zeros((200, 50, 4 * width))
+    quiet, noisy = (ops.convert_to_numpy(layer(zeros, training=training)) for training in (False, True))
+    np.testing.assert_allclose(quiet[..., -1], 0.15)
+    np.testing.assert_array_equal(quiet[..., :-1], 0)
+    levels = noisy[:, 0, -1]
+    np.testing.assert_array_equal(noisy[..., -1], np.repeat(levels[:, None], 50, axis=1))
+    assert levels.min() < 0.05
+    assert 0.55 < levels.max() <= 0.6
+    deviations = noisy[..., :-1].reshape(200, 50, 4, width).std(axis=(1, 3))
+    np.testing.assert_allclose(deviations[:, 0], levels, rtol=0.15, atol=0.01)
+    np.testing.assert_allclose(deviations[:, 3], levels / 3, rtol=0.15, atol=0.01)
+
+
+def test_scheduled_sampling_draws_as_a_song_does(music, encoder):
+    head = gl.heads.Mixture(components=2, temperature=0.7)
+    plain = make_model(music, encoder, head)
+    model = gl.AudioModel(
+        encoder, plain.normalizer, plain.stack, RATE, head=head, scheduled_sampling=1.0, random_seed=0
+    )
+    outputs = ops.convert_to_tensor(
+        np.random.default_rng(0).standard_normal((4, 6, head.outputs(model.width))), "float32"
+    )
+    drawn = ops.convert_to_numpy(model._sampling.draw(head, outputs, model.width))
+    assert np.abs(drawn - ops.convert_to_numpy(head.mean(outputs))).mean() > 0.1
+    model.compile("adam")
+    assert np.isfinite(model.fit(windows_of(music, encoder), verbose=0).history["loss"][-1])
+
+
 # --- the song
 
 

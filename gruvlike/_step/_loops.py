@@ -75,7 +75,7 @@ class Loop:
         self._no_frames = keras.ops.zeros(self._shape, "float32")
         self._no_noise = keras.ops.full((self.chunk, batch_size, step.draws), 0.5, "float32")
         nothing = keras.ops.zeros(self._shape[1:], "float32")
-        self._no_pull = Pull(0.0, 0.0, nothing, nothing)
+        self._no_pull = Pull(0.0, nothing, nothing)
         self._at_once = np.zeros(batch_size, np.int32)
 
     def start(self) -> Carried:
@@ -251,8 +251,7 @@ class _TorchLoop(Loop):
             return torch.tensor(float(value), device=self._device)
 
         weights, (frame, states) = self.step.stack.weights(), carried
-        pull = orders.pull
-        pull = pull._replace(strength=number(pull.strength), spread_strength=number(pull.spread_strength))
+        pull = orders.pull._replace(strength=number(orders.pull.strength))
         orders = orders._replace(temperature=number(orders.temperature), pull=pull)
         outputs, latest = [], int(orders.begin.max())
         with torch.no_grad():

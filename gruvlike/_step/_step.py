@@ -36,21 +36,20 @@ class Pull(NamedTuple):
     """The leash of a song, as data: running mean and deviation of its frames are drawn to those of its seed.
 
     Attributes:
-        strength: Share of the distance of the mean that is taken back at each step; 0 = not at all.
-        spread_strength: The power of the ratio of the deviations that frames are scaled by; 0 = not at all.
+        strength: Share of the distance of the mean that is taken back at each step, and the power of the ratio of the
+            deviations that frames are scaled by; 0 = not at all.
         mean: The mean that it is drawn to, (B, W).
         deviation: The deviation that it is drawn to, (B, W).
     """
 
     strength: Any
-    spread_strength: Any
     mean: Tensor
     deviation: Tensor
 
     def applied(self, frame: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """Returns a frame (B, W) drawn to the seed, of a song with this running mean and variance."""
         ratio = self.deviation / keras.ops.sqrt(variance + _TINY)
-        ratio = keras.ops.clip(ratio**self.spread_strength, 1 / _MOST, _MOST)
+        ratio = keras.ops.clip(ratio**self.strength, 1 / _MOST, _MOST)
         return mean + (frame - mean) * ratio - self.strength * (mean - self.mean)
 
 

@@ -137,8 +137,8 @@ class Generator:
                 the head, 1 unless it was made with another.
             random_seed: Of a head that draws; 0 by default. Each clip and each step draws numbers of its own: a clip
                 is the same alone or beside others.
-            leash: Keeps the song near the sound of its seed: the mean of its last two seconds is drawn to the seed's,
-                by this share of the distance at each frame, in [0, 1]. 0 leaves it free.
+            leash: Keeps the song near the sound of its seed, in [0, 1]: mean and deviation of its last two seconds are
+                drawn to the seed's, each frame by this share of the distance. 0 leaves it free.
             bpm: Beats a minute of the seed, for a network that reads the beat; `None`: found by `rhythm.tempo`.
             pad_seed: Whether silence is put before a seed that is shorter than the network reads back.
 
@@ -274,7 +274,7 @@ class Generator:
             )
         temperature = self.head.temperature if temperature is None else _checks.number("temperature", temperature, 0)
         random_seed = 0 if random_seed is None else _checks.positive_int("random_seed", random_seed, minimum=0)
-        return Sampling(temperature, random_seed, _checks.number("leash", leash, 0, 1), float(os.environ.get("SPREAD", 0)))
+        return Sampling(temperature, random_seed, _checks.number("leash", leash, 0, 1))
 
     def _begin(
         self, seed: Seed | Sequence[Seed] | Memory, clips: int, wish: Wish, reading: Reading

@@ -71,14 +71,12 @@ class Sampling(NamedTuple):
     Attributes:
         temperature: At least 0.
         random_seed: Decides all draws.
-        leash: Share of the distance between the running mean of the frames and that of the seed which each frame takes
-            back; 0 for none.
+        leash: How strongly the running mean and deviation of the frames are drawn to those of the seed; 0 for none.
     """
 
     temperature: float
     random_seed: int
     leash: float = 0.0
-    spread_leash: float = 0.0
 
     def noise(
         self, clips: Sequence[int], first: int, steps: int, draws: int, attempts: Sequence[int] | None = None
@@ -139,7 +137,7 @@ class CarriedPast:
         states = memory.states if loop.step.leash_frames is None else [*memory.states, mean, deviation * deviation]
         self._carried = Carried(ops.convert_to_tensor(memory.frames[:, -1], "float32"), states)
         self._opening = self._carried
-        self._pull = Pull(float(sampling.leash), float(sampling.spread_leash), mean, deviation)
+        self._pull = Pull(float(sampling.leash), mean, deviation)
         self._recent = memory.frames[:, :0]
 
     def take(self, steps: int) -> np.ndarray:

@@ -139,7 +139,7 @@ def recipe_of(given: Mapping[str, Any]) -> Recipe:
     try:
         return started.change(**changes)
     except ValueError as error:
-        if _fits_the_paper(changes):
+        if _is_for_the_paper(changes, started):
             raise ValueError(f"{error} With the recipe of 2015 it fits: add `--recipe paper`.") from None
         raise
 
@@ -149,12 +149,18 @@ def _started(name: str) -> Recipe:
     return Recipe.from_file(name) if is_path else recipes.get(name)
 
 
-def _fits_the_paper(changes: Mapping[str, Any]) -> bool:
+def _is_for_the_paper(changes: Mapping[str, Any], started: Recipe) -> bool:
+    """Returns whether an option belongs to a part that the recipe at hand does not have, but the paper's has."""
+    families = [field for field in changes if field in SOURCES and SOURCES[field].is_family]
     try:
-        recipes.get("paper").change(**changes)
+        paper = recipes.get("paper").change(**changes)
     except ValueError:
         return False
-    return True
+    return any(
+        option in getattr(paper, field) and option not in getattr(started, field)
+        for field in families
+        for option in changes[field]
+    )
 
 
 def reader(option: Option) -> Callable[[str], Plain]:
@@ -183,8 +189,8 @@ def _number_or_text(text: str) -> int | float | str:
 def _metavar(option: Option) -> str:
     if option.choices:
         return "|".join(option.choices) if len(option.choices) < 5 else "NAME"
-    if int in option.items:
-        return "N,N"
+    if option.items in ((int,), (float,)):
+        return "N,N" if int in option.items else "X,X"
     return "N" if int in option.types else "X" if float in option.types else "NAME"
 
 

@@ -382,7 +382,7 @@ class Generator:
         """Returns how many frames are fed again, `None` for all."""
         history = wish.history
         if self._conditions or wish.sampling.leash:
-            names = ", ".join([*(one.name for one in self._conditions), *["leash"] * (wish.sampling.leash > 0)])
+            names = ", ".join(one.name for one in self._conditions) or "leash"
             raise ValueError(
                 f'{names}: only for `history="carry"`. Received: history={history!r}. Leave `history` out.'
             )

@@ -85,17 +85,17 @@ class EndOfDecay(keras.callbacks.Callback):
     def __init__(self, falling: CosineOverTime):
         super().__init__()
         self.falling = falling
-        self._batches = 0
+        self._batches, self._is_over = 0, False
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Stops training when the time is over; a run that had used it up has trained one more batch then."""
         self._batches += 1
         if self.falling.get_state()["seconds"] >= 60 * self.falling.minutes:
-            self.model.stop_training = True
+            self.model.stop_training = self._is_over = True
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Says how to go on, if there was no time left."""
-        if self._batches == 1 and self.model.stop_training:
+        if self._batches == 1 and self._is_over:
             say(f"The {self.falling.minutes:g} minutes of this run are over. With more minutes it goes on.")
 
 

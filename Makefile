@@ -22,7 +22,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 help:
 	@echo "make demo           compose (or take MUSIC=folder), train, generate: a song in demo/"
-	echo "                    MUSIC= MINUTES=2 UNITS=256 BLOCK=1000 OUT=demo"
+	echo "                    MUSIC= MINUTES=2 RECIPE=music (or paper) UNITS=256,256 OUT=demo"
 	echo "make test           lint and the default suite"
 	echo "make test-slow      the long tests"
 	echo "make test-backends  what does not depend on the backend, under JAX and torch"
@@ -66,11 +66,11 @@ endef
 # --- what one asks for ------------------------------------------------------------------------------------------------
 
 # Passed on through the environment, so that any folder name will do.
-export MUSIC MINUTES UNITS BLOCK OUT
+export MUSIC MINUTES RECIPE UNITS OUT
 
 demo: .venv/.installed
 	@.venv/bin/python -m gruvlike.demo $${MUSIC:+--music "$$MUSIC"} $${MINUTES:+--minutes "$$MINUTES"} \
-		$${UNITS:+--units "$$UNITS"} $${BLOCK:+--block-size "$$BLOCK"} $${OUT:+--out "$$OUT"} </dev/null
+		$${RECIPE:+--recipe "$$RECIPE"} $${UNITS:+--units "$$UNITS"} $${OUT:+--out "$$OUT"} </dev/null
 
 lint: .venv/.installed-test
 	@.venv/bin/ruff format --check .

@@ -69,7 +69,15 @@ def kills(options: argparse.Namespace) -> None:
     folder.mkdir(parents=True)
     gl.audio.write(folder / "tune.wav", gl.tune.compose(30, 8000), 8000)
     gl.Corpus.build(folder / "tune.wav", folder / "music.h5", sample_rate=8000)
-    words = ["--block-size=100", "--units=32", "--steps=10", "--batch-size=32", "--dropout=0.2", "--input-noise=0.1"]
+    words = [
+        "--recipe=paper",
+        "--block-size=100",
+        "--units=32",
+        "--steps=10",
+        "--batch-size=32",
+        "--dropout=0.2",
+        "--input-noise=0.1",
+    ]
     words += ["--validation=0.3", "--preview-every=10", f"{folder}/music.h5"]
     rows = _kill([*words, "--epochs=1000000", f"{folder}/killed"], options.kills, options.seconds)
     last = _about(folder / "killed")["progress"]["epoch"] + options.epochs

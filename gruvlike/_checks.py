@@ -3,7 +3,7 @@
 import difflib
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -56,9 +56,13 @@ def mono(name: str, samples: object) -> np.ndarray:
 
 
 def by_name(
-    family: str, value: str | Part, base: type[Part], names: Mapping[str, type[Part]], options: Mapping[str, Any]
+    family: str,
+    value: str | Part,
+    base: type[Part],
+    names: Mapping[str, Callable[..., Part]],
+    options: Mapping[str, Any],
 ) -> Part:
-    """Returns a new part of the class that `names` lists under `value`; an existing part is returned as it is."""
+    """Returns the part that the class or function under `value` in `names` makes; an existing part stays as it is."""
     if isinstance(value, base):
         if options:
             raise ValueError(f"A part that is already made takes no options. Received: {family}={value!r}, {options}.")

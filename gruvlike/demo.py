@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import gruvlike as gl
-from gruvlike import _checks
+from gruvlike import _checks, recipes
 from gruvlike.cli._console import clock, run, say
 from gruvlike.cli._options import reader
-from gruvlike.cli._parser import Parser
+from gruvlike.cli._parser import Formatter, Parser
+from gruvlike.cli.beats import tempos_of
 from gruvlike.recipes import Assembly, Recipe
 from gruvlike.recipes._sources import SOURCES
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from gruvlike.corpus import Corpus
 
 _SAMPLE_RATE = 16_000
+_TUNE_SECONDS, _TUNE_END = 210, 30
+_SEED_SECONDS, _LEAST_SEED = 8, 4
+_LEAST_SONG = 4  # seconds that are measured
 _History = dict[str, list[float]]
 _Losses = dict[str, float]
 
@@ -44,8 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _demo(options: argparse.Namespace) -> None:
     recipe = _recipe(options)
-    if options.seconds is not None:
-        _checks.number("seconds", options.seconds, 0, open_low=True)
+    _checks.number("seconds", options.seconds, 0, open_low=True)
     if options.music and not Path(options.music).exists():
         raise FileNotFoundError(f"There is no music {options.music!r}.")
     folder = _new_folder(options.out)
@@ -54,15 +57,19 @@ def _demo(options: argparse.Namespace) -> None:
     history, baselines = _train(recipe, folder, assembly)
     seed, song = _generate(options, folder, assembly)
     _draw(folder, corpus.sample_rate, seed, song, history, baselines)
-    _report(folder, seed, song, history, baselines)
+    _report(folder, corpus.sample_rate, seed, song, history, baselines)
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    # A minute of music is too little to learn how each number of a frame varies; one scale for all does better there.
+    network = {} if options.units is None else {"units": options.units}
+    if options.recipe == "music":
+        return recipes.get("music").change(network=network, minutes=options.minutes)
+    # The way of 2015, in sizes for minutes. The tune is too short to learn how each number of a frame varies; one scale
+    # for all does better there.
     return Recipe(
-        encoder={"name": "block_dft", "block_size": options.block_size},
+        encoder={"name": "block_dft", "block_size": 1000},
         normalizer={"name": "standardizer" if options.music else "global_scale"},
-        network={"units": options.units},
+        network={"units": (256,), **network},
         optimizer={"name": "adam"},
         windows={"steps": 40, "batch_size": 32},
         epochs=None,
@@ -76,21 +83,32 @@ def _fitting(recipe: Recipe, corpus: "Corpus") -> Recipe:
 
     # At least some seconds of short music must be held out, or there is nothing to judge by.
     share = min(max(0.1, 12 / corpus.seconds), 0.3)
-    encoder = gl.BlockDFT(recipe.encoder["block_size"])
-    grid = choose_grid(corpus.split(validation=share), encoder, steps=recipe.windows["steps"])
+    options = dict(recipe.encoder)
+    parts = corpus.split(validation=share)
+    grid = choose_grid(parts, gl.encoders.get(options.pop("name"), **options), steps=recipe.windows["steps"])
+    longest = max(track.seconds for track in parts[1])
+    if recipe.conditions["clock"] and longest < _LEAST_SEED:
+        raise ValueError(
+            f"A network that reads the beat needs held-out music of {_LEAST_SEED} s for a seed. Received: "
+            f"{longest:.1f} s, of {corpus.seconds:.1f} s in all. Give more music, or `--recipe paper`."
+        )
     return recipe.change(split={"validation": share}, windows={"steps": grid.steps, "hop": grid.hop})
 
 
 def _corpus(music: str | Path | None, folder: Path) -> "Corpus":
     if music is None:
-        say("Composing a tune of one minute ...")
+        say(f"Composing a tune of {clock(_TUNE_SECONDS)} minutes ...")
         music = folder / "tune.wav"
-        # Without the fade at its end: it is held out, and a seed that ends in silence would be continued by silence.
-        gl.audio.write(music, gl.tune.compose(62, _SAMPLE_RATE)[: 60 * _SAMPLE_RATE], _SAMPLE_RATE)
+        # Without its ending, which would be held out: a seed that fades out would be continued by silence.
+        tune = gl.tune.compose(_TUNE_SECONDS + _TUNE_END, _SAMPLE_RATE)
+        gl.audio.write(music, tune[: _TUNE_SECONDS * _SAMPLE_RATE], _SAMPLE_RATE)
     start = time.monotonic()
     corpus = gl.Corpus.build(music, folder / "corpus.h5", sample_rate=_SAMPLE_RATE)
     tracks = f"{len(corpus)} track{'s' * (len(corpus) > 1)}"
-    say(f"Corpus: {tracks}, {clock(corpus.seconds)} at {_SAMPLE_RATE} Hz, read in {time.monotonic() - start:.1f} s.")
+    say(
+        f"Corpus: {tracks}, {clock(corpus.seconds)} at {_SAMPLE_RATE} Hz, read in {time.monotonic() - start:.1f} s; "
+        f"{tempos_of(corpus)}."
+    )
     return corpus
 
 
@@ -101,25 +119,25 @@ def _train(recipe: Recipe, folder: Path, assembly: Assembly) -> tuple[_History, 
     encoder, rate = model.encoder, model.sample_rate
     steps = (windows.span - encoder.lap) // encoder.hop - 1
     say(
-        f"Windows of {steps} blocks of {encoder.hop} samples ({steps * encoder.hop / rate:.1f} s), one every "
+        f"Windows of {steps} frames of {encoder.hop} samples ({steps * encoder.hop / rate:.1f} s), one every "
         f"{windows.hop / rate:.1f} s: {len(windows)} batches an epoch. {model.stack.count_params():,} parameters."
     )
     baselines = {"predicting the mean": 1.0, "repeating the last frame": model.baselines(held_out)["repeat"]}
     say("Validation loss to beat: " + ", ".join(f"{name} {loss:.3f}" for name, loss in baselines.items()) + ".")
-    history = _session.train(model, windows, held_out, folder / "run.keras", minutes=recipe.minutes)
+    budget = _session.Budget(minutes=recipe.minutes, decay=recipe.decay)
+    history = _session.train(model, windows, held_out, folder / "run.keras", budget)
     return history, baselines
 
 
 def _generate(options: argparse.Namespace, folder: Path, assembly: Assembly) -> tuple[np.ndarray, np.ndarray]:
     model, validation = assembly.model, assembly.validation or assembly.train
     longest = max(track.seconds for track in validation)
-    seed = validation.excerpt(seconds=min(10, longest), random_seed=0)
+    seed = validation.excerpt(seconds=min(_SEED_SECONDS, longest), random_seed=0)
     # The file that was saved makes the song: nothing else is needed to go on.
     generator = gl.Generator(gl.load(folder / "run.keras"))
-    seconds = options.seconds or (30 if options.music else 10)
     start = time.monotonic()
-    song = generator.extend(seed, seconds=seconds)
-    say(f"Generated {seconds:g} s in {time.monotonic() - start:.1f} s, compilation included.")
+    song = generator.extend(seed, seconds=options.seconds, pad_seed=True)
+    say(f"Generated {options.seconds:g} s in {time.monotonic() - start:.1f} s, compilation included.")
     gl.audio.write(folder / "seed.wav", seed, model.sample_rate)
     gl.audio.write(folder / "song.wav", song, model.sample_rate)
     return seed, song
@@ -134,7 +152,7 @@ def _draw(folder: Path, rate: int, seed: np.ndarray, song: np.ndarray, history: 
     gl.plots.seed_and_song(seed, song, rate).savefig(folder / "seed_and_song.png")
 
 
-def _report(folder: Path, seed: np.ndarray, song: np.ndarray, history: _History, baselines: _Losses) -> None:
+def _report(folder: Path, rate: int, seed: np.ndarray, song: np.ndarray, history: _History, baselines: _Losses) -> None:
     from gruvlike.metrics._levels import rms
 
     losses = {
@@ -143,13 +161,28 @@ def _report(folder: Path, seed: np.ndarray, song: np.ndarray, history: _History,
         **baselines,
     }
     say("Loss: " + ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items()) + ".")
-    share = 100 * rms(song) / max(rms(seed), 1e-9)
-    say(f"The song's level (RMS) is {share:.0f} % of the seed's.")
-    if share < 50:
-        say("It fades: plain regression predicts the average of what may come, and averages are quiet.")
+    level = rms(song) / max(rms(seed), 1e-9)
+    say(f"The song's level (RMS) is {100 * level:.0f} % of the seed's.")
+    if level < 0.5:
+        say("It fades. A network that predicts the average of what may come does so: averages are quiet.")
+    if min(len(seed), len(song)) >= _LEAST_SONG * rate:
+        say(_measures(seed, song, rate))
     say(
         f"In {folder}/: song.wav (seed.wav goes before it), learning_curve.png, seed_and_song.png, "
         "run.keras (the model), corpus.h5."
+    )
+
+
+def _measures(seed: np.ndarray, song: np.ndarray, rate: int) -> str:
+    """Returns a line with measures of the song beside those of its seed."""
+    beat = gl.rhythm.tempo(seed, rate).beat_seconds
+    pattern = gl.metrics.rhythm_pattern(seed, rate, beat)
+    own = gl.metrics.rhythm_similarity(pattern, gl.metrics.rhythm_pattern(song, rate, beat, len(seed) / rate))
+    pulse, usual_pulse = (gl.metrics.pulse(sound, rate) for sound in (song, seed))
+    flux, usual_flux = (gl.metrics.flux(sound, rate) for sound in (song, seed))
+    return (
+        f"Pulse {pulse:.2f} (seed {usual_pulse:.2f}; 0.1: no beat), own rhythm {own:.2f} (1: that of the seed), flux "
+        f"{flux:.2f} dB (seed {usual_flux:.2f}; 0: frozen)."
     )
 
 
@@ -169,21 +202,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m gruvlike.demo",
         description="From music to a song in some minutes. Nothing that exists is overwritten.",
-        epilog="Example: python -m gruvlike.demo --music music/ --minutes 10 --units 300,300,300 --block-size 4000",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog="Example: python -m gruvlike.demo --music music/ --minutes 10",
+        formatter_class=Formatter,
     )
     add = parser.add_argument
     add("--music", help="folder of music or one file; without it, a tune is composed")
     add("--minutes", type=float, default=2.0, help="time to train")
-    add(
-        "--units",
-        type=reader(SOURCES["network"].options()["units"]),
-        default=(256,),
-        metavar="W,W",
-        help="widths of the recurrent layers",
-    )
-    add("--block-size", type=int, default=1000, metavar="N", help="samples in a block, at 16 kHz")
-    add("--seconds", type=float, help="length of the song (30 with --music, else 10)")
+    add("--recipe", choices=("music", "paper"), default="music", help="paper: the way of 2015, in small")
+    units = reader(SOURCES["network"].options()["units"])
+    add("--units", type=units, metavar="W,W", help="widths of the recurrent layers (default: those of the recipe)")
+    add("--seconds", type=float, default=20.0, help="length of the song")
     add("--out", default="demo", help="folder to make")
     return parser
 

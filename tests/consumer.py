@@ -1,4 +1,4 @@
-"""A user's script with types: that of the README, with an encoder, a normalizer and a callback of the user's own.
+"""A user's script with types: from music to a song, with an encoder, a normalizer and a callback of the user's own.
 
 `make lint` has mypy check it in strict mode: the types that it asserts are those that checkers and editors see.
 `test_consumer.py` runs it.

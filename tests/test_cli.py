@@ -11,7 +11,8 @@ from gruvlike.cli import _console, _session
 from gruvlike.models._audio_model import FORMAT_VERSION
 from gruvlike.recipes import Recipe
 
-TRAIN = ["--block-size", "100", "--units", "8", "--steps", "5", "--validation", "0.3", "--preview-every", "0"]
+SMALL = ["--steps", "5", "--validation", "0.3", "--preview-every", "0"]
+TRAIN = ["--recipe", "paper", "--block-size", "100", "--units", "8", *SMALL]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,63 @@ def test_generate_options(work):
     assert cli.main([*words, "--include-seed", "--history", "3", "--clips", "2"]) == 0
     assert not (work / "more.wav").exists()
     assert [gl.audio.read(work / f"more-{k}.wav", 8000).size for k in (1, 2)] == [12_000, 12_000]
+
+
+@pytest.fixture(scope="module")
+def drawing(tmp_path_factory):
+    """A folder with music, and a run that the default recipe made of it, but for sizes."""
+    folder = tmp_path_factory.mktemp("drawing")
+    gl.audio.write(folder / "tune.wav", gl.tune.compose(20, 8000), 8000)
+    assert cli.main(["prepare", f"{folder}/tune.wav", f"{folder}/music.h5", "--sample-rate", "8000"]) == 0
+    sizes = ["--units", "8", "--frame-size", "256", "--encoder-hop", "128", "--normalizer-components", "6"]
+    words = ["train", f"{folder}/music.h5", f"{folder}/run", *sizes, *SMALL, "--head-components", "2", "--epochs", "2"]
+    assert cli.main(words) == 0
+    gl.audio.write(folder / "seed.wav", gl.tune.compose(6, 8000, random_seed=0), 8000)
+    return folder
+
+
+def songs(drawing, name, *more):
+    words = ["generate", f"{drawing}/run", f"{drawing}/seed.wav", f"{drawing}/{name}.wav", "--seconds", "1"]
+    assert cli.main([*words, *more]) == 0
+    return [gl.audio.read(path, 8000) for path in sorted(drawing.glob(f"{name}*.wav"))]
+
+
+def test_without_options_a_run_draws_and_reads_the_beat(drawing):
+    model = gl.load(drawing / "run/newest.keras")
+    assert isinstance(model.head, gl.heads.Mixture)
+    assert [condition.name for condition in gl.conditions.conditions_of(model.stack)] == ["clock", "lags", "anchor"]
+    recipe = Recipe.from_file(drawing / "run")
+    assert (recipe.minutes, recipe.decay, recipe.epochs, recipe.split["validation"]) == (5, True, 2, 0.3)
+
+
+def test_songs_of_one_seed_differ(drawing):
+    first, second = songs(drawing, "two", "--clips", "2")
+    (other,) = songs(drawing, "other", "--random-seed", "4")
+    assert all(np.abs(one - two).max() > 0.001 for one, two in ((first, second), (first, other), (second, other)))
+
+
+def test_options_of_a_song_reach_the_generator(drawing, monkeypatch):
+    given = []
+    monkeypatch.setattr(gl.Generator, "extend", lambda _, seed, **options: given.append(options) or np.zeros(8000))
+    words = "--temperature 0.5 --leash 0 --random-seed 7 --bpm 120 --pad-seed"
+    for name, more in (("plain", ""), ("asked", words)):
+        songs(drawing, name, *more.split())
+    names = ("temperature", "leash", "random_seed", "bpm", "pad_seed")
+    usual, asked = (tuple(options[name] for name in names) for options in given)
+    assert usual == (None, None, None, None, False)
+    assert asked == (0.5, 0, 7, 120, True)
+
+
+def test_a_seed_that_is_too_short_says_how_to_pad_it(drawing, capsys):
+    gl.audio.write(drawing / "short.wav", gl.tune.compose(3, 8000), 8000)
+    words = ["generate", drawing / "run", drawing / "short.wav", drawing / "x.wav", "--bpm", "120"]
+    fails(capsys, words, "A seed must reach back", "--pad-seed")
+
+
+def test_a_temperature_for_a_network_that_draws_nothing(work, capsys):
+    words = ["generate", work / "run", work / "seed.wav", work / "x.wav"]
+    fails(capsys, [*words, "--temperature", "0.5"], "heads that draw")
+    assert not list(work.glob("x*"))
 
 
 def test_info(work, capsys):
@@ -189,7 +247,7 @@ def test_bad_files_and_numbers(work, capsys):
     fails(capsys, ["generate", work / "music.h5", work / "seed.wav", work / "x.wav"], "HDF5")
     fails(capsys, ["train", work / "seed.wav", work / "x"])
     fails(capsys, ["train", work / "music.h5", work / "x.keras"], "A run is a folder")
-    fails(capsys, ["train", work / "music.h5", work / "x", "--block-size", "100000"], "No window")
+    fails(capsys, ["train", work / "music.h5", work / "x", *TRAIN, "--block-size", "100000"], "No window")
     assert not list(work.glob("x*"))
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import gruvlike as gl
-from gruvlike import cli
+from gruvlike import cli, recipes
 from gruvlike.cli import _options
 from gruvlike.recipes import Recipe
 from gruvlike.recipes._sources import SOURCES
@@ -20,6 +20,7 @@ PROMISED = """
     optimizer learning-rate epochs minutes validation test patience preview-every random-seed
 """
 
+PAPER = ["--recipe", "paper"]  # its parts are those of the flags that were first
 # Bad values of each option, refused without Keras: of a wrong type, out of range, unknown. Words before them are those
 # of a part that has the option.
 STFT, LOG = ["--encoder", "stft", "--frame-size", "512"], ["--encoder", "log_spectrum", "--frame-size", "512"]
@@ -74,6 +75,7 @@ BAD = {
     "rollout-steps": ([], "-1", "40", "x"),
     "epochs": ([], "0", "-1", "x", "none"),
     "minutes": ([], "0", "-1", "nan", "x"),
+    "decay": ([], "=x"),
     "patience": ([], "0", "-1", "x"),
     "random-seed": ([], "-1", "x", "none"),
     "preview-every": ([], "-1", "x"),
@@ -96,6 +98,11 @@ BY_PARTS = {
 def parsed(*words):
     """The recipe of a command line."""
     return _options.recipe_of(vars(cli.parser().parse_args(["train", "music.h5", "runs/a", *words])))
+
+
+def of_paper(*words):
+    """The recipe of a command line that begins with the paper's."""
+    return parsed(*PAPER, *words)
 
 
 def refused(capsys, words):
@@ -125,9 +132,38 @@ def test_each_option_of_a_recipe_has_a_flag_of_its_own():
     assert not RUN & set(FLAGS)
 
 
-def test_without_options_it_is_the_paper():
-    assert parsed() == parsed("--recipe", "paper") == Recipe()
-    assert parsed("--steps", "41") != Recipe()
+def test_without_options_it_is_the_recipe_that_makes_music():
+    assert parsed() == parsed("--recipe", "music") == recipes.get("music")
+    assert parsed("--steps", "41") != parsed() == parsed("--steps", "64")
+    assert of_paper() == Recipe() != parsed()
+
+
+def test_the_defaults_in_the_help_are_those_of_a_line_without_options(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for default in (
+        "256,256",
+        "log_spectrum",
+        "principal_components",
+        "mixture",
+        "gru",
+        "adam",
+        "0.002",
+        "1.0,4.0,8.0",
+    ):
+        assert f"(default: {default})" in text
+    assert "--lags X,X" in text
+
+
+def test_an_option_of_the_paper_s_parts_is_refused_with_the_way_to_them(capsys):
+    words = ["train", "none.h5", "run", "--block-size", "100"]
+    line = refused(capsys, words)
+    assert "It belongs to time_blocks, block_dft" in line
+    assert line.endswith("add `--recipe paper`.")
+    assert "There is no file" in refused(capsys, [*words, *PAPER])
+    for other in (["--block-size", "0"], ["--epochs", "3", "--minutes", "none"], ["--steps", "0"]):
+        assert "--recipe paper" not in refused(capsys, [*words[:3], *other])
 
 
 @pytest.mark.parametrize(
@@ -158,23 +194,23 @@ def test_without_options_it_is_the_paper():
     ],
 )  # fmt: skip
 def test_words_become_options(words, field, value):
-    assert getattr(parsed(*words.split()), field) == value
+    assert getattr(of_paper(*words.split()), field) == value
 
 
 def test_options_of_a_field_keep_the_others():
-    recipe = parsed("--hop", "700", "--no-shuffle", "--offset", "3", "--layer-norm", "--learning-rate", "0.5")
+    recipe = of_paper("--hop", "700", "--no-shuffle", "--offset", "3", "--layer-norm", "--learning-rate", "0.5")
     assert recipe.windows == {
         "steps": 40, "batch_size": 5, "hop": 700, "offset": 3, "shuffle": False, "stateful": False,
     }  # fmt: skip
     assert recipe.network == {**Recipe().network, "layer_norm": True}
     assert recipe.optimizer == {**Recipe().optimizer, "learning_rate": 0.5}
-    recipe = parsed("--scheduled-sampling", "0.2", "--sampling-updates", "5", "--rollout-steps", "2")
+    recipe = of_paper("--scheduled-sampling", "0.2", "--sampling-updates", "5", "--rollout-steps", "2")
     assert recipe.feedback == {"share": 0.2, "updates": 5, "rollout_steps": 2}
 
 
 def test_units_come_without_the_projection_of_the_paper():
     def network(*words):
-        made = parsed(*words).network
+        made = of_paper(*words).network
         return made["units"], made["projection"]
 
     assert network() == ((1024,), 1024)
@@ -185,12 +221,20 @@ def test_units_come_without_the_projection_of_the_paper():
 
 def test_minutes_come_without_the_epochs_of_the_paper():
     def budget(*words):
-        recipe = parsed(*words)
+        recipe = of_paper(*words)
         return recipe.epochs, recipe.minutes
 
     assert budget() == (50, None)
     assert budget("--minutes", "2") == (None, 2)
     assert budget("--minutes", "2", "--epochs", "3") == (3, 2)
+
+
+def test_the_learning_rate_falls_over_minutes_or_not_at_all():
+    assert (parsed().minutes, parsed().decay) == (5, True)
+    assert (parsed("--minutes", "60").minutes, parsed("--minutes", "60").decay) == (60, True)
+    with pytest.raises(ValueError, match="--no-decay"):
+        parsed("--epochs", "3", "--minutes", "none")
+    assert parsed("--epochs", "3", "--minutes", "none", "--no-decay").minutes is None
 
 
 def test_a_recipe_file_is_what_other_options_change(tmp_path):
@@ -211,7 +255,7 @@ def test_there_is_a_bad_value_for_each_option():
 def test_a_bad_value_is_refused_without_keras_and_without_a_file(flag, bad, capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "keras", None)  # whoever imports it gets an ImportError
     given = [f"--{flag}{bad}"] if bad.startswith("=") or not bad else [f"--{flag}", bad]
-    line = refused(capsys, ["train", f"{tmp_path}/none.h5", f"{tmp_path}/run", *BAD[flag][0], *given]).lower()
+    line = refused(capsys, ["train", f"{tmp_path}/none.h5", f"{tmp_path}/run", *PAPER, *BAD[flag][0], *given]).lower()
     name = (
         FLAGS[flag].path.rpartition(".")[0 if flag == FLAGS[flag].path.partition(".")[0] else 2]
         if flag in FLAGS
@@ -227,14 +271,14 @@ def test_good_values_get_as_far_as_the_file(capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "keras", None)
     words = ["train", f"{tmp_path}/none.h5", f"{tmp_path}/run"]
     assert "There is no file" in refused(capsys, words)
-    assert "There is no file" in refused(capsys, [*words, *LOG, "--mels", "40", "--rollout-steps", "39"])
+    assert "There is no file" in refused(capsys, [*words, *PAPER, *LOG, "--mels", "40", "--rollout-steps", "39"])
 
 
 @pytest.mark.parametrize("flag", BY_PARTS)
 def test_a_part_refuses_its_options_before_the_corpus_is_opened(flag, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(gl, "Corpus", lambda *_: pytest.fail("the corpus was opened"))
     (tmp_path / "music.h5").write_bytes(b"no corpus")
-    line = refused(capsys, ["train", f"{tmp_path}/music.h5", f"{tmp_path}/run", *BY_PARTS[flag]])
+    line = refused(capsys, ["train", f"{tmp_path}/music.h5", f"{tmp_path}/run", *PAPER, *BY_PARTS[flag]])
     assert flag.rpartition("-")[2] in line
     assert not (tmp_path / "run").exists()
 
@@ -244,7 +288,8 @@ def test_each_encoder_passes_the_check_of_its_options(capsys, monkeypatch, tmp_p
     (tmp_path / "music.h5").write_bytes(b"no corpus")
     words = ["train", f"{tmp_path}/music.h5", f"{tmp_path}/run"]
     for more in ([], [*STFT, "--window", "kaiser,8"], [*LOG, "--mels", "200"], ["--encoder", "mdct"]):
-        assert "music.h5" in refused(capsys, [*words, *more])
+        assert "music.h5" in refused(capsys, [*words, *PAPER, *more])
+    assert "music.h5" in refused(capsys, words)
 
 
 @pytest.mark.parametrize(
@@ -255,6 +300,10 @@ def test_each_encoder_passes_the_check_of_its_options(capsys, monkeypatch, tmp_p
         ("generate none none.wav song.wav --seconds -1", "seconds"),
         ("generate none none.wav song.wav --clips 0", "clips"),
         ("generate none none.wav song.wav --history 0", "history"),
+        ("generate none none.wav song.wav --temperature -1", "temperature"),
+        ("generate none none.wav song.wav --leash 1.5", "leash"),
+        ("generate none none.wav song.wav --random-seed -1", "random_seed"),
+        ("generate none none.wav song.wav --bpm 1000", "bpm"),
         ("measure none.wav --reference none --hop 0", "hop"),
         ("info none --steps 0", "steps"),
         ("info none --batch-size -1", "batch_size"),

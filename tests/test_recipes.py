@@ -7,8 +7,10 @@ import dataclasses
 import importlib
 import inspect
 import json
+import shutil
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ import gruvlike as gl
 from gruvlike import recipes
 from gruvlike._contracts import as_batch
 from gruvlike.cli import _options
+from gruvlike.conditions import conditions_of
 from gruvlike.recipes import Recipe, _signatures
 from gruvlike.recipes._sources import SOURCES
 
@@ -138,6 +141,60 @@ def test_music_that_is_too_short_says_so(corpus):
         Recipe(**{**TINY, "windows": {"steps": 60}, "split": {"validation": 0.05}}).build(corpus)
 
 
+# --- the recipe that makes music --------------------------------------------------------------------------------------
+
+
+def small_music(**changes):
+    """The recipe that makes music, in sizes for a test."""
+    return recipes.get("music").change(
+        encoder={"frame_size": 64, "hop": 16, "iterations": 2},
+        normalizer={"components": 5},
+        head={"components": 2},
+        network={"units": (6,)},
+        windows={"steps": 6},
+        split={"validation": 0.3},
+        **changes,
+    )
+
+
+def test_the_recipe_that_makes_music_is_built_and_trained(corpus):
+    recipe = small_music()
+    recipe.check_parts()
+    model, windows, held_out = recipe.build(corpus)[:3]
+    assert [condition.name for condition in conditions_of(model.stack)] == ["clock", "lags", "anchor"]
+    assert (model.head.components, model.head.temperature, model.normalizer.width) == (2, 0.6, 5)
+    rate = float(model.optimizer.learning_rate)
+    assert (rate, model.optimizer.beta_2, model.optimizer.global_clipnorm) == (pytest.approx(2e-3), 0.98, 1.0)
+    losses = model.fit(windows, validation_data=held_out, epochs=2, verbose=0).history["loss"]
+    assert losses[1] < losses[0]
+
+
+def test_the_names_are_recipes_that_json_can_hold():
+    for name in ("music", "paper"):
+        recipe = recipes.get(name)
+        assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe == recipes.get(recipe)
+    assert recipes.get("paper") == Recipe() != recipes.get("music")
+
+
+def test_music_whose_beat_was_never_sought_is_refused_before_it_is_measured(corpus, tmp_path, monkeypatch):
+    file = tmp_path / "old.h5"
+    shutil.copy(corpus.file, file)
+    with h5py.File(file, "r+") as h5:  # as format 1 had it
+        h5.attrs["format_version"] = 1
+        for dataset in h5["tracks"].values():
+            for name in ("beat_seconds", "phase_seconds", "confidence"):
+                del dataset.attrs[name]
+    old = gl.Corpus(file)
+    with monkeypatch.context() as patched:
+        patched.setattr(gl.normalizers.PrincipalComponents, "fit", lambda *_: pytest.fail("the music was measured"))
+        with pytest.raises(ValueError, match="1 of 1 tracks without one") as error:
+            small_music().build(old)
+    assert f"`gruvlike beats {file}`" in str(error.value)
+    assert small_music(conditions={"clock": False, "lags": (), "anchor": 0}).build(old).validation_windows is not None
+    old.add_beats()
+    assert small_music().build(gl.Corpus(file)).model.normalizer.width == 5
+
+
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +260,8 @@ def test_a_file_of_a_recipe_and_of_a_run(tmp_path):
         ({"split": {"validation": 0.5, "test": 0.5}}, "must leave music to train on"),
         ({"split": {"validation": 0, "test": 0.5}}, "needs music for validation"),
         ({"epochs": None}, "Training must end"),
+        ({"decay": True}, "falls over the `minutes`"),
+        ({"decay": True, "minutes": 1, "optimizer": {"name": "sgd", "learning_rate": {"a": 1}}}, "from which it falls"),
         ({"steps": 3}, "Did you mean 'windows'?"),
         ({"epoch": 3}, "Did you mean 'epochs'?"),
     ],

@@ -19,8 +19,8 @@ import pytest
 import gruvlike as gl
 from gruvlike import cli
 
-OPTIONS = ["--block-size", "100", "--units", "8", "--steps", "10", "--batch-size", "32", "--dropout", "0.2",
-           "--input-noise", "0.1", "--validation", "0.3"]  # fmt: skip
+OPTIONS = ["--recipe", "paper", "--block-size", "100", "--units", "8", "--steps", "10", "--batch-size", "32",
+           "--dropout", "0.2", "--input-noise", "0.1", "--validation", "0.3"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

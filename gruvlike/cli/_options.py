@@ -15,12 +15,13 @@ from gruvlike.recipes._recipe import plain_options
 from gruvlike.recipes._signatures import Option, Plain
 from gruvlike.recipes._sources import SOURCES
 
+DEFAULT = "music"  # the recipe of a command line that names none
 # Title of a group in the help -> fields of the recipe.
 GROUPS = {
     "data": ("split", "windows"),
     "frames": ("encoder", "normalizer"),
     "network": ("network", "head", "conditions"),
-    "training": ("optimizer", "loss", "feedback", "epochs", "minutes", "patience", "random_seed"),
+    "training": ("optimizer", "loss", "feedback", "epochs", "minutes", "decay", "patience", "random_seed"),
 }
 # Where the name of an option says too little without its field.
 _NAMES = {
@@ -29,10 +30,10 @@ _NAMES = {
     "split.by": "split_by",
     "normalizer.components": "normalizer_components",
 }
-# Defaults that follow from other options, in words. `recipe_of` keeps the last two.
+# Defaults in words.
 _DEFAULTS = {
-    "network.projection": "1024, or none with --units; 0 is none, too",
-    "epochs": "50, or as many as --minutes allow",
+    "network.projection": "none; 0 is none, too",
+    "epochs": "as many as --minutes allow",
 }
 
 
@@ -81,7 +82,7 @@ def _options_of(field: str) -> dict[str, dict[str, Option]]:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the options of a recipe, in groups."""
-    defaults = Recipe()
+    defaults = recipes.get(DEFAULT)
     for title, fields in GROUPS.items():
         group = parser.add_argument_group(title)
         for flag in flags(fields):
@@ -134,12 +135,32 @@ def recipe_of(given: Mapping[str, Any]) -> Recipe:
         changes["network"].setdefault("projection", None)
     if changes.get("minutes") is not None:
         changes.setdefault("epochs", None)
-    return _started(given.get("recipe", "paper")).change(**changes)
+    started = _started(given.get("recipe", DEFAULT))
+    try:
+        return started.change(**changes)
+    except ValueError as error:
+        if _is_for_the_paper(changes, started):
+            raise ValueError(f"{error} With the recipe of 2015 it fits: add `--recipe paper`.") from None
+        raise
 
 
 def _started(name: str) -> Recipe:
-    is_path = name != "paper" and (name.endswith(".json") or Path(name).exists())
+    is_path = name not in recipes._NAMES and (name.endswith(".json") or Path(name).exists())
     return Recipe.from_file(name) if is_path else recipes.get(name)
+
+
+def _is_for_the_paper(changes: Mapping[str, Any], started: Recipe) -> bool:
+    """Returns whether an option belongs to a part that the recipe at hand does not have, but the paper's has."""
+    families = [field for field in changes if field in SOURCES and SOURCES[field].is_family]
+    try:
+        paper = recipes.get("paper").change(**changes)
+    except ValueError:
+        return False
+    return any(
+        option in getattr(paper, field) and option not in getattr(started, field)
+        for field in families
+        for option in changes[field]
+    )
 
 
 def reader(option: Option) -> Callable[[str], Plain]:
@@ -168,8 +189,8 @@ def _number_or_text(text: str) -> int | float | str:
 def _metavar(option: Option) -> str:
     if option.choices:
         return "|".join(option.choices) if len(option.choices) < 5 else "NAME"
-    if int in option.items:
-        return "N,N"
+    if option.items in ((int,), (float,)):
+        return "N,N" if int in option.items else "X,X"
     return "N" if int in option.types else "X" if float in option.types else "NAME"
 
 

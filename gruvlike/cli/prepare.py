@@ -16,13 +16,13 @@ def add(commands: Commands) -> None:
         commands,
         prepare,
         help="turn a folder of music into a corpus, one HDF5 file",
-        example="prepare music/ music.h5 --sample-rate 16000",
+        example="prepare music/ music.h5",
         interrupted="The corpus file is as it was; the same command goes on from here.",
     )
     parser.add_argument("music", help="folder of music, or one file")
     parser.add_argument("file", help="corpus to write, such as music.h5")
     parser.add_argument(
-        "--sample-rate", type=int, default=44_100, metavar="HZ", help="of the corpus; the paper's is 44100"
+        "--sample-rate", type=int, default=16_000, metavar="HZ", help="of the corpus; the paper's is 44100"
     )
     parser.add_argument(
         "--high-pass-hz", type=float, default=20.0, metavar="HZ", help="removes what is below; 0 keeps it"

@@ -6,7 +6,7 @@ from typing import Any
 import gruvlike as gl
 from gruvlike._contracts import StopsForAReason
 from gruvlike.cli._console import say
-from gruvlike.cli._options import add_flags, add_run_options, recipe_of, run_options
+from gruvlike.cli._options import DEFAULT, add_flags, add_run_options, recipe_of, run_options
 from gruvlike.cli._parser import Commands, add_command
 from gruvlike.cli._paths import model_file, run_folder, source
 
@@ -17,16 +17,17 @@ def add(commands: Commands) -> None:
         commands,
         train,
         help="train a model on a corpus, or go on with a run that was interrupted",
-        example="train music.h5 runs/a --block-size 4000 --units 300,300,300 --minutes 10",
+        example="train music.h5 runs/a --minutes 10",
         interrupted="Training had not begun; the run folder is as it was.",
     )
     parser.add_argument("corpus", help="file that `gruvlike prepare` wrote")
     parser.add_argument("run", help="folder for the run, such as runs/a; the same command again goes on where it was")
     parser.add_argument(
         "--recipe",
-        default="paper",
+        default=DEFAULT,
         metavar="NAME|FILE",
-        help="settings to start from: a name, a JSON file, or a run; other options change them",
+        help="settings to start from: music, paper (those of 2015), a JSON file, or a run; other options change them, "
+        "and the defaults below are those of music",
     )
     add_flags(parser)
     add_run_options(parser)
@@ -52,7 +53,8 @@ def train(options: argparse.Namespace) -> None:
     watchers = callbacks.run_callbacks(
         directory, patience=recipe.patience, test=test, recipe=recipe.to_dict(), **watching
     )
-    _session.fit(model, windows, validation_windows, watchers, recipe.epochs, recipe.minutes)
+    budget = _session.Budget(recipe.epochs, recipe.minutes, recipe.decay)
+    _session.fit(model, windows, validation_windows, watchers, budget)
     for guard in watchers:
         if isinstance(guard, StopsForAReason) and guard.reason:
             raise ValueError(guard.reason)

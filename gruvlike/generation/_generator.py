@@ -26,6 +26,7 @@ from gruvlike.models import AudioModel, load
 from gruvlike.normalizers import Normalizer
 
 _FRAMES_AT_ONCE = 4  # of a stream: a latency of a few frames
+_LEASH = 0.3  # of a network with conditions
 _LEASH_SECONDS = 2.0  # that the running mean of a leash is taken over
 
 
@@ -115,7 +116,7 @@ class Generator:
         clips: int = 1,
         temperature: float | None = None,
         random_seed: int | None = None,
-        leash: float = 0.0,
+        leash: float | None = None,
         bpm: float | None = None,
         pad_seed: bool = False,
     ) -> np.ndarray:
@@ -138,7 +139,8 @@ class Generator:
             random_seed: Of a head that draws; 0 by default. Each clip and each step draws numbers of its own: a clip
                 is the same alone or beside others.
             leash: Keeps the song near the sound of its seed, in [0, 1]: mean and deviation of its last two seconds are
-                drawn to the seed's, each frame by this share of the distance. 0 leaves it free.
+                drawn to the seed's, each frame by this share of the distance. 0 leaves it free. `None`: 0.6 for a
+                network with conditions (a clock, lags, an anchor), else 0.
             bpm: Beats a minute of the seed, for a network that reads the beat; `None`: found by `rhythm.tempo`.
             pad_seed: Whether silence is put before a seed that is shorter than the network reads back.
 
@@ -189,7 +191,7 @@ class Generator:
         clips: int = 1,
         temperature: float | None = None,
         random_seed: int | None = None,
-        leash: float = 0.0,
+        leash: float | None = None,
         bpm: float | None = None,
         pad_seed: bool = False,
         frames_at_once: int = _FRAMES_AT_ONCE,
@@ -264,7 +266,7 @@ class Generator:
             return None
         return max(1, round(_checks.number("seconds", seconds, 0, open_low=True) * self.sample_rate))
 
-    def _sampling(self, temperature: float | None, random_seed: int | None, leash: float) -> Sampling:
+    def _sampling(self, temperature: float | None, random_seed: int | None, leash: float | None) -> Sampling:
         given = {"temperature": temperature, "random_seed": random_seed}
         named = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
         if named and not self.head.draws(self._parts.width):
@@ -274,7 +276,8 @@ class Generator:
             )
         temperature = self.head.temperature if temperature is None else _checks.number("temperature", temperature, 0)
         random_seed = 0 if random_seed is None else _checks.positive_int("random_seed", random_seed, minimum=0)
-        return Sampling(temperature, random_seed, _checks.number("leash", leash, 0, 1))
+        leash = (_LEASH if self._conditions else 0.0) if leash is None else _checks.number("leash", leash, 0, 1)
+        return Sampling(temperature, random_seed, leash)
 
     def _begin(
         self, seed: Seed | Sequence[Seed] | Memory, clips: int, wish: Wish, reading: Reading
@@ -379,7 +382,7 @@ class Generator:
         """Returns how many frames are fed again, `None` for all."""
         history = wish.history
         if self._conditions or wish.sampling.leash:
-            names = ", ".join([*(one.name for one in self._conditions), *["leash"] * (wish.sampling.leash > 0)])
+            names = ", ".join(one.name for one in self._conditions) or "leash"
             raise ValueError(
                 f'{names}: only for `history="carry"`. Received: history={history!r}. Leave `history` out.'
             )

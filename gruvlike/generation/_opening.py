@@ -136,8 +136,8 @@ def _long_enough(parts: SoundParts, samples: np.ndarray, reading: Reading, meter
     if not reading.pad_seed:
         raise ValueError(
             f"A seed must reach back as far as the network reads: {needed / parts.sample_rate:.2f} s for this beat. "
-            f"Received: {len(samples) / parts.sample_rate:.2f} s. Give a longer one, or `pad_seed=True`, which puts "
-            "silence before it."
+            f"Received: {len(samples) / parts.sample_rate:.2f} s. Give a longer one, or `pad_seed=True` "
+            "(`--pad-seed`), which puts silence before it."
         )
     return np.concatenate([np.zeros(needed - len(samples), samples.dtype), samples])
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 
 from gruvlike import encoders
-from gruvlike.conditions import Anchor, Clock, Lags
+from gruvlike.conditions import Anchor, Clock, Condition, Lags
 from gruvlike.recipes._signatures import Plain
 
 if TYPE_CHECKING:
@@ -90,6 +90,18 @@ def conditions(clock: bool = False, lags: tuple[float, ...] = (), anchor: float 
         "lags": Lags(beats=lags) if lags else None,
         "anchor": Anchor(beats=anchor) if anchor else None,
     }
+
+
+def check_beats(corpus: "Corpus", given: Mapping[str, Condition | None]) -> None:
+    """Raises if a condition needs the beat of music whose beat was never sought: a corpus file of the first format."""
+    names = [name for name, condition in given.items() if condition is not None and condition.needs_beat]
+    without = [track.name for track in corpus if track.beat is None]
+    if names and without:
+        raise ValueError(
+            f"A network with {', '.join(names)} needs music whose beat was sought. Received: {len(without)} of "
+            f"{len(corpus)} tracks without one, such as {without[0]!r}. `gruvlike beats {corpus.file}`, or "
+            "`Corpus.add_beats()`, adds the beats: nothing is decoded again."
+        )
 
 
 def parts_of(corpus: "Corpus", options: Mapping[str, Any]) -> tuple["Corpus", "Corpus | None", "Corpus | None"]:

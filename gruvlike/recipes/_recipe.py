@@ -66,6 +66,7 @@ class Recipe:
         split: Arguments of `Corpus.split`. With a `validation` of 0 no music is held out.
         epochs: Times through the music; `None` for as many as `minutes` allow.
         minutes: Time after which training ends; `None` for no limit.
+        decay: Whether the learning rate falls along half a cosine over the `minutes`.
         patience: Epochs without a lower validation loss after which training ends; `None` for no limit.
         random_seed: Makes weights, dropout, noise, scheduled sampling and the order of the windows repeatable.
 
@@ -92,6 +93,7 @@ class Recipe:
     split: Options = field(default_factory=lambda: {"validation": 0.1})
     epochs: int | None = 50
     minutes: float | None = None
+    decay: bool = False
     patience: int | None = None
     random_seed: int = 0
 
@@ -105,11 +107,10 @@ class Recipe:
 
     def _check_together(self) -> None:
         """Raises if two values exclude each other."""
+        self._check_time()
         split, windows, feedback = self.split, self.windows, self.feedback
         validation, test = split["validation"], split["test"]
         given = f"Received: split.validation={validation}, split.test={test}."
-        if self.epochs is None and self.minutes is None:
-            raise ValueError("Training must end: give `epochs` or `minutes`. Received: None for both.")
         if test and not validation:
             raise ValueError(f"Music for a test needs music for validation beside it. {given}")
         if validation + test >= 1:
@@ -123,6 +124,21 @@ class Recipe:
             raise ValueError(
                 "`feedback.rollout_steps` must leave music to start from. Received: feedback.rollout_steps="
                 f"{feedback['rollout_steps']}, windows.steps={windows['steps']}. Use longer windows."
+            )
+
+    def _check_time(self) -> None:
+        rate = self.optimizer["learning_rate"]
+        if self.epochs is None and self.minutes is None:
+            raise ValueError("Training must end: give `epochs` or `minutes`. Received: None for both.")
+        if self.decay and self.minutes is None:
+            raise ValueError(
+                "With `decay` the learning rate falls over the `minutes`. Received: minutes=None. Give `minutes`, or "
+                "leave `decay` out (`--no-decay`)."
+            )
+        if self.decay and isinstance(rate, Mapping):
+            raise ValueError(
+                "With `decay` the learning rate must be a number, from which it falls. Received: a schedule, "
+                f"optimizer.learning_rate={rate!r}. Leave one of the two out."
             )
 
     def change(self, **changes: Any) -> Self:
@@ -247,7 +263,8 @@ class Recipe:
             The model, compiled, and all that `fit` needs.
 
         Raises:
-            ValueError: If the corpus is too small for the windows, or a part refuses its options.
+            ValueError: If the corpus is too small for the windows, a track has no beat where the conditions need one,
+                or a part refuses its options.
 
         Example:
             >>> import gruvlike, tempfile
@@ -263,6 +280,8 @@ class Recipe:
         from gruvlike.recipes import _assembly
 
         windows, seed = self.windows, self.random_seed
+        given = _assembly.conditions(**self.conditions)
+        _assembly.check_beats(corpus, given)
         train, validation, test = _assembly.parts_of(corpus, self.split)
         encoder = _assembly.make_encoder(self.encoder, corpus.sample_rate, self._takes_rate)
         batches = train.windows(encoder, **windows, random_seed=seed)
@@ -270,7 +289,6 @@ class Recipe:
         normalizer = _made(normalizers.get, self.normalizer).fit(train, encoder)
         head = _made(heads.get, self.head)
         width = normalizer.width or encoder.features
-        given = _assembly.conditions(**self.conditions)
         stack = models.recurrent_stack(width, **self.network, **given, head=head, random_seed=seed)
         feedback = _assembly.feedback(**self.feedback, random_seed=seed)
         model = models.AudioModel(

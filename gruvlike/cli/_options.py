@@ -20,7 +20,7 @@ GROUPS = {
     "data": ("split", "windows"),
     "frames": ("encoder", "normalizer"),
     "network": ("network", "head", "conditions"),
-    "training": ("optimizer", "loss", "feedback", "epochs", "minutes", "patience", "random_seed"),
+    "training": ("optimizer", "loss", "feedback", "epochs", "minutes", "patience", "choose_by", "random_seed"),
 }
 # Where the name of an option says too little without its field.
 _NAMES = {

@@ -49,9 +49,7 @@ def train(options: argparse.Namespace) -> None:
 
     model, windows, validation_windows, _, _, test = recipe.build(gl.Corpus(path))
     say(f"{model.count_params():,} parameters, {len(windows)} batches an epoch")
-    watchers = callbacks.run_callbacks(
-        directory, patience=recipe.patience, test=test, recipe=recipe.to_dict(), **watching
-    )
+    watchers = callbacks.run_callbacks(directory, **recipe.choice(), test=test, recipe=recipe.to_dict(), **watching)
     _session.fit(model, windows, validation_windows, watchers, recipe.epochs, recipe.minutes)
     for guard in watchers:
         if isinstance(guard, StopsForAReason) and guard.reason:

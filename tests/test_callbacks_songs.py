@@ -52,7 +52,7 @@ def test_measures_are_those_of_both_halves_against_the_opening(tune):
     beat = 60 / gl.tune.bpm(0)
     seed, song = tune[: 4 * RATE], 0.5 * tune[4 * RATE : 12 * RATE]
     found = song_measures(song, seed, RATE, beat)
-    assert tuple(found) == _NAMES
+    assert set(found) == set(_NAMES)
     pattern = metrics.rhythm_pattern(seed, RATE, beat)
     for part, start in (("first", 4), ("last", 8)):
         piece = 0.5 * tune[start * RATE : (start + 4) * RATE]
@@ -76,7 +76,7 @@ def test_a_song_is_the_farther_the_worse_it_is(tune, rng):
 
     noise = 0.1 * rng.standard_normal(len(real))
     fading = real * np.linspace(1, 0.01, len(real))
-    songs = {"real": real, "close": real + 0.02 * noise, "fading": fading, "noise": noise, "silent": 0 * real}
+    songs = {"real": real, "close": real + 0.001 * noise, "fading": fading, "noise": noise, "silent": 0 * real}
     found = {name: distance(song) for name, song in songs.items()}
     assert found["real"] == 0
     assert found["close"] < found["fading"] < found["silent"]
@@ -100,16 +100,14 @@ def test_places_are_spread_over_all_music_and_fit(parts):
 def test_songs_are_measured_every_few_epochs_and_change_nothing(parts, conditions, caplog):
     plain, watched = make_model(parts, **conditions), make_model(parts, **conditions)
     fit(parts, plain, [], epochs=2)
-    history = fit(parts, watched, [SongScore(every=2, **SHORT)], epochs=2).history
+    score, again = SongScore(every=2, **SHORT), []
+    measured_again = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: again.append(score._measure()["distance"]))
+    history = fit(parts, watched, [score, measured_again], epochs=2).history
     for name in ("distance", *_NAMES):
         assert np.isfinite(history[f"val_song_{name}"]).tolist() == [False, True], caplog.text
-    assert history["val_song_distance"][1] > 0
+    assert history["val_song_distance"][1] == again[1] > 0  # the same draws each time
+    assert again[0] != again[1]  # the control
     assert all(np.array_equal(a, b) for a, b in zip(plain.get_weights(), watched.get_weights(), strict=True))
-    again = SongScore(every=1, **SHORT)
-    frozen = fit(parts, watched, [keras.callbacks.LambdaCallback(on_train_begin=lambda logs: None), again]).history
-    assert again._openings
-    (measured,) = frozen["val_song_distance"]
-    assert again._measure()["distance"] == measured  # the same draws each time
 
 
 class Scripted(SongScore):
@@ -119,7 +117,7 @@ class Scripted(SongScore):
         super().__init__(every=2, **SHORT)
         self.distances = distances
 
-    def prepare(self, model):
+    def _prepare(self, model):
         self._sizes = (1, 1)
         return True
 
@@ -147,38 +145,35 @@ def quick_model():
     return model
 
 
-def weights_after(small, epochs):
-    model = quick_model()
-    fit(small, model, [], epochs)
-    return model.get_weights()
-
-
-def best_of(folder):
-    return gl.load(folder / "best.keras").get_weights()
+@pytest.fixture(scope="module")
+def weights(small):
+    """The weights after each epoch."""
+    model, found = quick_model(), []
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: found.append(model.get_weights()))
+    fit(small, model, [note], 6)
+    return found
 
 
 @pytest.mark.backends
-@pytest.mark.parametrize("stops", [(8,), (2, 8), (3, 5, 8)], ids=str)
-def test_the_best_model_is_that_of_the_best_songs_also_after_a_break(small, tmp_path, stops):
-    distances = [3.0, 1.0, 2.0, 1.5]
+@pytest.mark.parametrize("stops", [(6,), (5, 6)], ids=str)
+def test_the_best_model_is_that_of_the_best_songs_also_after_a_break(small, weights, tmp_path, stops):
+    distances = [3.0, 1.0, 2.0]
     for epochs in stops:
         score = Scripted(distances)
         callbacks = run_callbacks(tmp_path, monitor="val_song_distance", preview_every=0, song_score=score)
         fit(small, quick_model(), callbacks, epochs)
-    wanted, other = weights_after(small, 4), weights_after(small, 8)
-    assert all(np.array_equal(a, b) for a, b in zip(best_of(tmp_path), wanted, strict=True))
-    assert not all(np.array_equal(a, b) for a, b in zip(other, wanted, strict=True))  # the control
+    best = gl.load(tmp_path / "best.keras").get_weights()
+    assert [all(map(np.array_equal, best, one)) for one in weights] == [False, False, False, True, False, False]
     rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
-    assert [row["val_song_distance"] for row in rows] == [None, 3.0, None, 1.0, None, 2.0, None, 1.5]
+    assert [row["val_song_distance"] for row in rows] == [None, 3.0, None, 1.0, None, 2.0]
     with open(tmp_path / "history.csv", encoding="utf-8", newline="") as file:
-        assert [row["val_song_distance"] for row in csv.DictReader(file)][1::2] == ["3.0", "1.0", "2.0", "1.5"]
+        assert [row["val_song_distance"] for row in csv.DictReader(file)][1::2] == ["3.0", "1.0", "2.0"]
     assert "best songs      distance 1.000 after epoch 4" in (tmp_path / "summary.txt").read_text()
 
 
 @pytest.mark.backends
-@pytest.mark.parametrize("stops", [(20,), (7, 20)], ids=str)
-def test_patience_counts_measurements(small, tmp_path, stops):
-    for epochs in stops:
+def test_patience_counts_measurements_also_after_a_break(small, tmp_path):
+    for epochs in (7, 20):
         score = Scripted([2.0, 1.0, 3.0, 3.0, *[0.5] * 6])
         options = {"monitor": "val_song_distance", "patience": 2, "preview_every": 0, "song_score": score}
         history = fit(small, quick_model(), run_callbacks(tmp_path, **options), epochs)
@@ -215,7 +210,7 @@ def test_shorter_music_gives_shorter_songs_and_openings(parts):
     score = SongScore()
     model = make_model(parts)
     model.validation_windows = parts[1].windows(model.encoder, steps=16)
-    assert score.prepare(model)
+    assert score._prepare(model)
     seed, song = (size / RATE for size in score._sizes)
     assert 3 < seed < 8 < song < 16
     assert seed + song <= parts[1].seconds
@@ -223,8 +218,10 @@ def test_shorter_music_gives_shorter_songs_and_openings(parts):
 
 @pytest.mark.parametrize(
     "options",
-    [{"every": 0}, {"openings": 0}, {"seed_seconds": 0}, {"seconds": 7}, {"temperature": -1}, {"leash": 2}]
-    + [{"iterations": 0}],
+    [
+        *({"every": 0}, {"openings": 0}, {"iterations": 0}, {"seed_seconds": 0}, {"seconds": 7}),
+        *({"temperature": -1}, {"leash": 2}),
+    ],
     ids=str,
 )
 def test_bad_options(options):

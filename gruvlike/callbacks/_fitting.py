@@ -75,7 +75,7 @@ class FitCall:
     def _watch_numbers_that_there_are(self) -> None:
         """Changes the number that the run's own callbacks watch, where it cannot be measured."""
         scores = [callback for callback in self.callbacks if isinstance(callback, SongScore)]
-        has_songs = any([score.prepare(self.model) for score in scores])
+        has_songs = any([score._prepare(self.model) for score in scores])
         for callback in self.own:
             if callback.monitor == SONG_DISTANCE and not has_songs:
                 callback.monitor = "val_loss"

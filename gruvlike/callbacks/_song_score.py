@@ -110,7 +110,7 @@ class SongScore(BestEffort):
         self._sizes: tuple[int, int] | None = None  # samples of an opening and of a song
         self._openings: list[Opening] = []
 
-    def prepare(self, model: "AudioModel") -> bool:
+    def _prepare(self, model: "AudioModel") -> bool:
         """Looks at the model and its validation music, and returns whether songs can be measured."""
         self._generator, self._sizes, self._openings = None, None, []
         self._sizes = self._try(0, lambda: self._choose_sizes(model))
@@ -118,7 +118,7 @@ class SongScore(BestEffort):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Prepares for the model; a run folder has done that before, so an error is not said again."""
-        self.prepare(self.model)
+        self._prepare(self.model)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Forgets the errors of this `fit`."""
@@ -191,7 +191,8 @@ def song_measures(song: np.ndarray, seed: np.ndarray, sample_rate: int, beat_sec
     from gruvlike.metrics._levels import rms
 
     pattern, spectrum = metrics.rhythm_pattern(seed, sample_rate, beat_seconds), _mean_spectrum(seed, sample_rate)
-    half, found = len(song) // 2, {}
+    half = len(song) // 2
+    found: dict[str, float] = {}
     for part, start in zip(_PARTS, (0, half), strict=True):
         piece = song[start : start + half]
         place = (len(seed) + start) / sample_rate

@@ -49,7 +49,9 @@ def train(options: argparse.Namespace) -> None:
 
     model, windows, validation_windows, _, _, test = recipe.build(gl.Corpus(path))
     say(f"{model.count_params():,} parameters, {len(windows)} batches an epoch")
-    watchers = callbacks.run_callbacks(directory, **recipe.choice(), test=test, recipe=recipe.to_dict(), **watching)
+    monitor = "val_song_distance" if recipe.choose_by == "song" else "val_loss"
+    watching |= {"monitor": monitor, "patience": recipe.patience}
+    watchers = callbacks.run_callbacks(directory, test=test, recipe=recipe.to_dict(), **watching)
     _session.fit(model, windows, validation_windows, watchers, recipe.epochs, recipe.minutes)
     for guard in watchers:
         if isinstance(guard, StopsForAReason) and guard.reason:

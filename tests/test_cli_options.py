@@ -75,6 +75,7 @@ BAD = {
     "epochs": ([], "0", "-1", "x", "none"),
     "minutes": ([], "0", "-1", "nan", "x"),
     "patience": ([], "0", "-1", "x"),
+    "choose-by": ([], "melody", "1"),
     "random-seed": ([], "-1", "x", "none"),
     "preview-every": ([], "-1", "x"),
     "preview-seconds": ([], "0", "x"),
@@ -155,6 +156,7 @@ def test_without_options_it_is_the_paper():
         ("--epochs 3", "epochs", 3),
         ("--loss mae", "loss", "mae"),
         ("--patience 3", "patience", 3),
+        ("--choose-by song", "choose_by", "song"),
     ],
 )  # fmt: skip
 def test_words_become_options(words, field, value):

@@ -134,12 +134,12 @@ class AudioPreview(BestEffort):
         longest = max(track.seconds for track in corpus)
         seconds = min(self.seconds, longest / 2)
         seed_seconds = min(self.seed_seconds, (longest - seconds) / 2)  # so that short music has several places, too
-        seed_seconds = max(seed_seconds, min(needed, longest - seconds))
         if seed_seconds * corpus.sample_rate < model.encoder.span(1):
             raise ValueError(
                 f"A preview needs a track of four frames of {model.encoder.span(1) / corpus.sample_rate:.2f} s. "
                 f"Received: the longest track has {longest:.2f} s."
             )
+        seed_seconds = max(seed_seconds, min(needed, longest - seconds))
         total = seconds + seed_seconds
         pieces = [corpus.excerpt(total, random_seed=self.random_seed + k) for k in range(self.seeds)]
         return round(seconds * corpus.sample_rate), pieces

@@ -174,7 +174,11 @@ def columns(row: dict[str, Any]) -> list[object]:
         rhythm = yard["rhythm"]
         cells += [f"{yard['fad']:.1f}", f"{yard['fad_late']:.1f}", f"{yard['pulse']:.2f}"]
         cells += [f"{rhythm[one]:.2f}" for one in ("own", "nearest", "last")]
-        cells += [f"{yard['repetition']:.2f}", "/".join(f"{level:.1f}" for level in yard["energy"]), f"{yard['tick']:.2f}"]
+        cells += [
+            f"{yard['repetition']:.2f}",
+            "/".join(f"{level:.1f}" for level in yard["energy"]),
+            f"{yard['tick']:.2f}",
+        ]
     else:
         cells += ["-"] * 9
     return [*cells, f"{row['own rhythm']:.2f}", f"{row['flux']:.2f}", f"{row['copy of the seed']:.2f}"]

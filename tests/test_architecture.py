@@ -48,7 +48,10 @@ ARROWS = {
     "metrics": {"_music", "audio", "corpus", "rhythm"},
     "plots": set(),
     "tune": set(),
-    "callbacks": {"__version__", "_step", "audio", "corpus", "generation", "metrics", "models", "plots"},
+    "callbacks": {
+        *("__version__", "_step", "audio", "conditions", "corpus", "decoders"),
+        *("generation", "metrics", "models", "plots", "rhythm"),
+    },
     "recipes": {"conditions", "corpus", "encoders", "heads", "models", "normalizers", "windows"},
     "gruv2015": {"audio", "encoders", "normalizers", "models", "generation"},
 }

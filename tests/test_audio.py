@@ -81,7 +81,9 @@ def test_write_refuses_formats_that_cannot_be(tmp_path, name, subtype, words):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_named(tmp_path, melody, monkeypatch):
-    monkeypatch.setattr(audio, "_name", lambda _: "/dev/full")  # libsndfile itself only says "System error"
+    monkeypatch.setattr(
+        audio._decoding, "file_name", lambda _: "/dev/full"
+    )  # libsndfile itself only says "System error"
     with pytest.raises(OSError, match=r"a\.wav' could not be written: .*disk full"):
         audio.write(tmp_path / "a.wav", melody, 8000)
 
@@ -342,6 +344,43 @@ def test_without_the_extra_the_error_names_it(tmp_path, monkeypatch):
     (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
     with pytest.raises(ImportError, match=r'a\.m4a.*pip install "gruvlike\[av\]"'):
         audio.read(tmp_path / "a.m4a", 8000)
+
+
+def rms(samples):
+    return np.sqrt(np.mean(np.square(samples, dtype="float64")))
+
+
+@given(seed=st.integers(0, 99), level=st.floats(0.001, 4), wanted=st.floats(0.001, 1))
+@settings(max_examples=40, deadline=None)
+def test_a_level_is_matched_by_one_gain_within_full_scale(seed, level, wanted):
+    random = np.random.default_rng(seed)
+    song = level * random.standard_normal(500).astype("float32")
+    like = wanted * random.uniform(-1, 1, 300).astype("float32")
+    matched = audio.match_level(song, like)
+    peak = np.abs(matched).max()
+    assert peak <= 1
+    np.testing.assert_allclose(matched * rms(song), song * rms(matched), atol=1e-5)  # nothing but a gain
+    if peak < 0.999:
+        assert rms(matched) == pytest.approx(rms(like), rel=1e-5)
+    else:
+        assert rms(matched) <= rms(like) * (1 + 1e-5)
+
+
+def test_silence_has_no_level_to_match(rng):
+    noise, silence = rng.uniform(-1, 1, 100).astype("float32"), np.zeros(50, "float32")
+    for song, like in ((noise, silence), (silence, noise)):
+        matched = audio.match_level(song, like)
+        np.testing.assert_array_equal(matched, song)
+        assert not np.shares_memory(matched, song)
+
+
+def test_pcm_has_a_level_and_other_shapes_have_none():
+    pcm = np.array([100, -100], "int16")
+    np.testing.assert_allclose(audio.match_level(pcm, np.array([0.5])), [0.5, -0.5], rtol=1e-6)
+    with pytest.raises(ValueError, match="`like` must be mono"):
+        audio.match_level(np.ones(3), np.ones((2, 3)))
+    with pytest.raises(ValueError, match="`samples` must be finite"):
+        audio.match_level(np.array([np.nan]), np.ones(3))
 
 
 def test_audio_and_corpus_need_no_keras():

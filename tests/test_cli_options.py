@@ -77,6 +77,7 @@ BAD = {
     "minutes": ([], "0", "-1", "nan", "x"),
     "decay": ([], "=x"),
     "patience": ([], "0", "-1", "x"),
+    "choose-by": ([], "melody", "1"),
     "random-seed": ([], "-1", "x", "none"),
     "preview-every": ([], "-1", "x"),
     "preview-seconds": ([], "0", "x"),
@@ -191,6 +192,7 @@ def test_an_option_of_the_paper_s_parts_is_refused_with_the_way_to_them(capsys):
         ("--epochs 3", "epochs", 3),
         ("--loss mae", "loss", "mae"),
         ("--patience 3", "patience", 3),
+        ("--choose-by song", "choose_by", "song"),
     ],
 )  # fmt: skip
 def test_words_become_options(words, field, value):

@@ -309,6 +309,24 @@ def test_a_short_seed_is_refused_or_padded(music, encoder, monkeypatch):
     assert generator.extend(seed, steps=5, pad_seed=True).shape == (200,)
 
 
+def test_the_generator_says_how_long_a_seed_is_enough(encoder, monkeypatch, rng):
+    track = Track((8000 * rng.standard_normal(6 * RATE)).astype("int16"))
+    generator = gl.Generator(make_model(Music([track]), encoder))
+    slowest = BEAT._replace(beat_seconds=60 / gl.rhythm._beat.LOW)
+    monkeypatch.setattr(gl.rhythm, "tempo", lambda samples, rate, bpm=None: slowest)
+    size = round(generator.seed_seconds * RATE)
+    music = (track.pcm / 32768).astype("float32")
+    assert generator.extend(music[:size], steps=5).shape == (200,)
+    with pytest.raises(ValueError, match="must reach back"):
+        generator.extend(music[: size - 1], steps=5)
+
+
+def test_without_conditions_a_seed_needs_a_frame(music, encoder):
+    model = make_model(music, encoder, clock=None, lags=None, anchor=None)
+    generator = gl.Generator(model)
+    assert generator.seed_seconds == encoder.span(generator.decoder.context or 1) / RATE
+
+
 def test_a_seed_without_a_beat_is_said(music, encoder, monkeypatch):
     monkeypatch.setattr(gl.rhythm, "tempo", lambda samples, rate, bpm=None: BEAT._replace(confidence=0.0))
     generator = gl.Generator(make_model(music, encoder, lags=None, anchor=None))

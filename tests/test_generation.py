@@ -175,6 +175,30 @@ def test_a_lapped_seed_and_song_are_joined_by_the_lap(melody, rng, encoder):
 # --- seeds
 
 
+def test_each_song_is_brought_to_the_loudness_of_its_seed(generator, melody):
+    def rms(samples):
+        return np.sqrt(np.mean(np.square(samples, dtype="float64")))
+
+    seeds, fade = [0.3 * melody[:2000], 0.01 * melody[:2000]], round(0.01 * generator.sample_rate)
+    plain = generator.extend(seeds, seconds=1)
+    songs = generator.extend(seeds, seconds=1, match_level=True)
+    for seed, before, song in zip(seeds, plain, songs, strict=True):
+        gain = np.divide(song, before, where=np.abs(before) > 1e-3, out=np.full_like(song, np.nan))
+        assert np.nanstd(gain[fade:]) < 1e-4 * np.nanmean(gain[fade:])
+        assert song[0] == before[0]  # it joins its seed
+        assert abs(rms(before) / rms(seed) - 1) > 0.1  # the control
+        full = np.abs(song).max() > 0.99
+        assert full or rms(song) == pytest.approx(rms(seed), rel=0.05)
+    whole = generator.extend(seeds[0], seconds=1, match_level=True, include_seed=True)
+    np.testing.assert_allclose(whole[-len(songs[0]) :], songs[0], atol=1e-6)
+    np.testing.assert_array_equal(whole[:1000], seeds[0][:1000])
+
+
+def test_a_memory_has_no_level_to_match(generator, melody):
+    with pytest.raises(ValueError, match="`match_level` needs the seed"):
+        generator.extend(generator.listen(melody[:400]), steps=3, match_level=True)
+
+
 def test_a_seed_can_be_a_file_at_another_rate(generator, melody, tmp_path):
     gl.audio.write(tmp_path / "seed.wav", np.repeat(melody[:2000], 2), 16_000)
     assert np.isfinite(generator.extend(tmp_path / "seed.wav", steps=3)).all()

@@ -12,10 +12,11 @@ import keras
 
 from gruvlike import _checks
 from gruvlike._contracts import Track
-from gruvlike.callbacks._guards import BestModel, NaNGuard, TimeLimit
+from gruvlike.callbacks._guards import BestModel, EarlyStopping, NaNGuard, TimeLimit
 from gruvlike.callbacks._previews import AudioPreview, FreeRunningLoss, has_tensorboard
 from gruvlike.callbacks._run import RunFolder
 from gruvlike.callbacks._schedule import CosineOverTime
+from gruvlike.callbacks._song_score import SONG_DISTANCE, SongScore
 from gruvlike.corpus._warnings import corpus_warnings
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "CosineOverTime",
     "FreeRunningLoss",
     "NaNGuard",
+    "SongScore",
     "TimeLimit",
     "corpus_warnings",
     "run_callbacks",
@@ -40,6 +42,7 @@ def run_callbacks(
     test: Iterable[Track] | None = None,
     notes: Mapping[str, object] | None = None,
     recipe: Mapping[str, object] | None = None,
+    song_score: SongScore | None = None,
 ) -> list[keras.callbacks.Callback]:
     """Makes the callbacks that keep a run in a folder, and resume the run that is there.
 
@@ -60,14 +63,18 @@ def run_callbacks(
     Args:
         directory: The run folder; made if it is not there.
         monitor: Name of the number in the history of which the best model has least. Without validation music the same
-            number of training.
-        patience: Epochs without a better `monitor` after which training ends; `None` never ends it.
+            number of training. `"val_song_distance"` judges songs (`SongScore`); where they cannot be measured the
+            run follows the loss.
+        patience: Epochs without a better `monitor` after which training ends; `None` never ends it. Epochs where the
+            number was not measured do not count.
         preview_every: Epochs from one preview, and one measurement of the free-running loss, to the next; 0 for none.
         preview_seconds: Length of a preview.
         save_minutes: Time after which a long epoch is saved in between.
         test: The part of the corpus that is kept for a test, for `config.json`.
         notes: Anything else for `config.json`.
         recipe: The settings that the run was made with, as plain data, for `config.json`.
+        song_score: How songs are measured. `None`: not at all, unless they are the `monitor`: then each
+            `preview_every` epochs.
 
     Returns:
         A list for `fit`; add your own callbacks to it.
@@ -84,14 +91,18 @@ def run_callbacks(
     directory = Path(directory)
     best = BestModel(directory / "best.keras", monitor)
     callbacks = [NaNGuard(), best, keras.callbacks.CSVLogger(directory / "history.csv", append=True)]
-    own: list[BestModel | keras.callbacks.EarlyStopping] = [best]
+    own: list[BestModel | EarlyStopping] = [best]
     if _checks.positive_int("preview_every", preview_every, minimum=0):
         board = directory / "logs"
         preview = AudioPreview(directory / "previews", preview_every, preview_seconds, board=board)
         callbacks[1:1] = [preview, FreeRunningLoss(preview_every)]
+    if monitor == SONG_DISTANCE and song_score is None:
+        song_score = SongScore(_checks.positive_int("preview_every", preview_every))
+    if song_score is not None:
+        callbacks.insert(1, song_score)
     if patience is not None:
         _checks.positive_int("patience", patience)
-        own.append(keras.callbacks.EarlyStopping(monitor, patience=patience, mode="min"))
+        own.append(EarlyStopping(monitor, patience=patience, mode="min"))
         callbacks.append(own[-1])
     if has_tensorboard():
         callbacks.append(keras.callbacks.TensorBoard(directory / "logs", write_graph=False))

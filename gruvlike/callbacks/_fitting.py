@@ -17,6 +17,7 @@ from keras.callbacks import Callback, CSVLogger, History, TensorBoard
 
 from gruvlike._contracts import WindowsLike
 from gruvlike.callbacks._progress import Progress
+from gruvlike.callbacks._song_score import SONG_DISTANCE, SongScore
 
 if TYPE_CHECKING:
     from gruvlike.models import AudioModel
@@ -55,7 +56,8 @@ class FitCall:
             x: The music to train on.
             options: All other arguments by their names in Keras.
             last: The run folder, which is called after all other callbacks.
-            own: The callbacks that `run_callbacks` made. Without validation they watch the same number of training.
+            own: The callbacks that `run_callbacks` made. Where no songs can be measured they watch the loss instead of
+                the score of songs, and without validation the same number of training.
 
         Raises:
             ValueError: If an argument does not go with a run folder.
@@ -67,10 +69,18 @@ class FitCall:
             callbacks.append(History())
         callbacks.sort(key=functools.partial(_order, last=last))
         call = cls(model, x, callbacks, options.get("epochs", 1), rest, own)
-        if call.validation is None and not call.validation_split:
-            for callback in own:
-                callback.monitor = callback.monitor.removeprefix("val_")
+        call._watch_numbers_that_there_are()
         return call
+
+    def _watch_numbers_that_there_are(self) -> None:
+        """Changes the number that the run's own callbacks watch, where it cannot be measured."""
+        scores = [callback for callback in self.callbacks if isinstance(callback, SongScore)]
+        has_songs = any([score._prepare(self.model) for score in scores])
+        for callback in self.own:
+            if callback.monitor == SONG_DISTANCE and not has_songs:
+                callback.monitor = "val_loss"
+            if self.validation is None and not self.validation_split:
+                callback.monitor = callback.monitor.removeprefix("val_")
 
     @property
     def windows(self) -> WindowsLike | None:

@@ -164,7 +164,8 @@ def has_failed(callbacks: Iterable[keras.callbacks.Callback]) -> bool:
 class BestModel(keras.callbacks.ModelCheckpoint):
     """Keeps the best model of a run: of its whole epochs, so that an interruption changes nothing.
 
-    Until the first epoch is whole, the model of a part of it is kept. An epoch with a NaN loss is never saved as best.
+    Until the first epoch is whole, the model of a part of it is kept. An epoch whose number is NaN, because the loss is
+    or because nothing was measured in it, is never saved as best.
 
     Args:
         path: The file.
@@ -191,3 +192,15 @@ class BestModel(keras.callbacks.ModelCheckpoint):
         super().on_epoch_end(epoch, logs)
         if is_part:
             self.best = None
+
+
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Early stopping by a number that is not measured in each epoch: an epoch where it is NaN does not count.
+
+    So `patience` counts measurements. The state of a run knows it by the name of Keras's class.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Compares the number with the best one, if it was measured."""
+        if not math.isnan((logs or {}).get(self.monitor, 0.0)):
+            super().on_epoch_end(epoch, logs)

@@ -2,18 +2,17 @@
 
 import csv
 import importlib.util
-import logging
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from gruvlike import _checks, _files, audio, plots
-from gruvlike._contracts import HoldsWindows, WindowsLike
+from gruvlike._contracts import HoldsWindows
+from gruvlike.callbacks._songs import BestEffort, continued, corpus_of
 from gruvlike.corpus import Corpus
 
 if TYPE_CHECKING:
@@ -22,51 +21,26 @@ if TYPE_CHECKING:
     from gruvlike.generation import Generator
     from gruvlike.models import AudioModel, FreeRun
 
-logger = logging.getLogger(__name__)
-
-Product = TypeVar("Product")
-
-
-class BestEffort(keras.callbacks.Callback):
-    """A callback whose errors are logged instead of stopping training."""
-
-    _product = ""  # for the warning "No preview after epoch 5"
-    _last_error: str | None = None
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Forgets the errors of another `fit`."""
-        self._last_error = None
-
-    def _try(self, epoch: int, work: Callable[[], Product]) -> Product | None:
-        """Returns the product of `work`, or `None` after an error."""
-        try:
-            return work()
-        # Any error: a network that predicts NaN, a full disk, an error of the backend. Training continues.
-        except Exception as error:
-            text = f"{type(error).__name__}: {error}"
-            # Music that is too short, or a full disk, fails again every few epochs: one warning is enough.
-            level = logging.DEBUG if text == self._last_error else logging.WARNING
-            logger.log(level, "No %s after epoch %d: %s", self._product, epoch, text)
-            self._last_error = text
-            return None
-
 
 class AudioPreview(BestEffort):
     """Continues the same held-out seeds every few epochs: as sound, as pictures, and in measures of the songs.
 
     Seeds come from `corpus`, else from the validation music that `fit` gets, else from the music that is trained on.
-    Where no track is twice as long as a song, songs are half as long as the longest track, and seeds a quarter. An
-    error here never stops training: it is logged with its reason.
+    Where no track is twice as long as a song, songs are half as long as the longest track, and seeds a quarter. For a
+    network with conditions, seeds are as long as it reads back at the slowest tempo; silence stands before them where
+    the music is shorter. An error here never stops training: it is logged with its reason.
 
     Args:
         directory: The folder for "epoch-0005-1.wav" (seed, then song), "epoch-0005-1.png" and "measures.csv".
         every: Epochs from one preview to the next.
         seconds: Length of a song, at most.
         seeds: How many seeds.
-        seed_seconds: Length of a seed, at most.
+        seed_seconds: Length of a seed, at most, unless the network needs more.
         random_seed: Chooses the seeds.
         corpus: A `Corpus` to take seeds from.
         board: Folder for the logs of TensorBoard; `None` for none.
+        temperature: Of a head that draws; `None`: that of the head.
+        leash: As for `Generator.extend`; `None`: 0.3 if the network has conditions, else 0.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -88,6 +62,8 @@ class AudioPreview(BestEffort):
         random_seed: int = 0,
         corpus: Corpus | None = None,
         board: str | os.PathLike[str] | None = None,
+        temperature: float | None = None,
+        leash: float | None = None,
     ):
         super().__init__()
         self.directory = Path(directory)
@@ -97,6 +73,8 @@ class AudioPreview(BestEffort):
         self.seed_seconds = _checks.number("seed_seconds", seed_seconds, 0, open_low=True)
         self.random_seed = _checks.positive_int("random_seed", random_seed, minimum=0)
         self.corpus, self.board = corpus, board
+        self.temperature = None if temperature is None else _checks.number("temperature", temperature, 0)
+        self.leash = None if leash is None else _checks.number("leash", leash, 0, 1)
         self._pieces: list[np.ndarray] = []
         self._song_size = 0
         self._generator: Generator | None = None
@@ -119,17 +97,16 @@ class AudioPreview(BestEffort):
             self._writer = None
 
     def _preview(self, epoch: int) -> None:
-        from gruvlike._step._stateless import carries
         from gruvlike.generation import Generator
 
         model: AudioModel = self.model
         if self._generator is None:
-            self._song_size, self._pieces = self._choose(model)
-            self._generator = Generator(model)
+            generator = Generator(model)
+            self._song_size, self._pieces = self._choose(model, generator.seed_seconds)
+            self._generator = generator
         rate, size = model.sample_rate, len(self._pieces[0]) - self._song_size
         seeds = [piece[:size] for piece in self._pieces]
-        history = "carry" if carries(model.stack) else "full"
-        songs = self._generator.extend(seeds, seconds=self._song_size / rate, history=history)
+        songs = continued(self._generator, seeds, self._song_size / rate, self.temperature, self.leash)
         rows = []
         self.directory.mkdir(parents=True, exist_ok=True)
         for number, (seed, song, piece) in enumerate(zip(seeds, songs, self._pieces, strict=True), 1):
@@ -142,9 +119,14 @@ class AudioPreview(BestEffort):
             self._log_for_board(f"seed {number}", epoch, song, picture, measures)
         self._write_measures(epoch, rows)
 
-    def _choose(self, model: "AudioModel") -> tuple[int, list[np.ndarray]]:
-        """Returns the samples of a song, and seeds with the music after them, as long as the music allows."""
-        corpus = self.corpus or _corpus_of(model.validation_windows) or _corpus_of(model.training_windows)
+    def _choose(self, model: "AudioModel", needed: float) -> tuple[int, list[np.ndarray]]:
+        """Returns the samples of a song, and seeds with the music after them, as long as the music allows.
+
+        Args:
+            model: The model.
+            needed: Seconds that a seed should have, more than `seed_seconds` if need be.
+        """
+        corpus = self.corpus or corpus_of(model.validation_windows) or corpus_of(model.training_windows)
         if corpus is None:
             raise ValueError(
                 "A preview needs music to continue. Received: no `corpus`, and no windows of one in `fit`."
@@ -157,6 +139,7 @@ class AudioPreview(BestEffort):
                 f"A preview needs a track of four frames of {model.encoder.span(1) / corpus.sample_rate:.2f} s. "
                 f"Received: the longest track has {longest:.2f} s."
             )
+        seed_seconds = max(seed_seconds, min(needed, longest - seconds))
         total = seconds + seed_seconds
         pieces = [corpus.excerpt(total, random_seed=self.random_seed + k) for k in range(self.seeds)]
         return round(seconds * corpus.sample_rate), pieces
@@ -226,7 +209,7 @@ class FreeRunningLoss(BestEffort):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Measures after every so many epochs."""
-        corpus = _corpus_of(self.model.validation_windows) if isinstance(self.model, HoldsWindows) else None
+        corpus = corpus_of(self.model.validation_windows) if isinstance(self.model, HoldsWindows) else None
         if corpus is None or logs is None:
             return
         encoder = self.model.encoder
@@ -246,11 +229,6 @@ class FreeRunningLoss(BestEffort):
         hop = max(steps * encoder.hop, sum(map(len, corpus)) // self.windows)
         places = corpus.windows(encoder, steps=steps, hop=hop, batch_size=16, shuffle=False, offset=0)
         return free_running_loss(self.model, places, horizons)
-
-
-def _corpus_of(windows: object) -> Corpus | None:
-    """Returns the corpus behind the windows that `fit` was given, or `None` if they come from none."""
-    return windows.corpus if isinstance(windows, WindowsLike) and isinstance(windows.corpus, Corpus) else None
 
 
 def has_tensorboard() -> bool:

@@ -43,6 +43,9 @@ def _summary(rows: list[dict[str, Any]], baselines: Mapping[str, float]) -> str:
         ("best", f"{words} {best[name]:.3f} after epoch {best['epoch'] + 1} (1 = predicting the mean)"),
         ("last", f"{words} {found[-1][name]:.3f} after epoch {found[-1]['epoch'] + 1}"),
     ]
+    if sung := [row for row in rows if row.get("val_song_distance") is not None]:
+        first = min(sung, key=lambda row: row["val_song_distance"])
+        lines.append(("best songs", f"distance {first['val_song_distance']:.3f} after epoch {first['epoch'] + 1}"))
     if baselines:
         lines.append(("to beat", ", ".join(f"{BASELINES.get(one, one)} {loss:.3f}" for one, loss in baselines.items())))
         above = [BASELINES.get(one, one) for one, loss in baselines.items() if best[name] >= loss]

@@ -21,7 +21,9 @@ GROUPS = {
     "data": ("split", "windows"),
     "frames": ("encoder", "normalizer"),
     "network": ("network", "head", "conditions"),
-    "training": ("optimizer", "loss", "feedback", "epochs", "minutes", "decay", "patience", "random_seed"),
+    "training": (
+        *("optimizer", "loss", "feedback", "epochs", "minutes", "decay", "patience", "choose_by", "random_seed"),
+    ),
 }
 # Where the name of an option says too little without its field.
 _NAMES = {

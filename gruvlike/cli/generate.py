@@ -52,7 +52,7 @@ def _add_drawing(parser: Parser) -> None:
         type=float,
         metavar="X",
         help="draws the sound to that of the seed, by this share of the distance at each frame; 0 leaves it free "
-        "(default: 0.3 for a network that reads the beat or its own past, else 0)",
+        "(default: 0.6 for a network that reads the beat or its own past, else 0)",
     )
     group.add_argument("--random-seed", type=int, metavar="N", help="another song of the same seed (default: 0)")
     group.add_argument("--bpm", type=float, metavar="X", help="beats a minute of the seed; without it they are found")

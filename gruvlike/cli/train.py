@@ -50,9 +50,9 @@ def train(options: argparse.Namespace) -> None:
 
     model, windows, validation_windows, _, _, test = recipe.build(gl.Corpus(path))
     say(f"{model.count_params():,} parameters, {len(windows)} batches an epoch")
-    watchers = callbacks.run_callbacks(
-        directory, patience=recipe.patience, test=test, recipe=recipe.to_dict(), **watching
-    )
+    monitor = "val_song_distance" if recipe.choose_by == "song" else "val_loss"
+    watching |= {"monitor": monitor, "patience": recipe.patience}
+    watchers = callbacks.run_callbacks(directory, test=test, recipe=recipe.to_dict(), **watching)
     budget = _session.Budget(recipe.epochs, recipe.minutes, recipe.decay)
     _session.fit(model, windows, validation_windows, watchers, budget)
     for guard in watchers:

@@ -18,15 +18,23 @@ from gruvlike.conditions._frames import Frames, numbers_at, reach
 from gruvlike.decoders import Decoder
 from gruvlike.encoders import Encoder
 from gruvlike.generation._guard import Usual
-from gruvlike.generation._joining import frames_for, joined
+from gruvlike.generation._joining import Coming, frames_for, joined, leveled
 from gruvlike.generation._memory import CarriedPast, Memory, Past, RefedPast, Sampling, Wish, memory_fits, predicted
-from gruvlike.generation._opening import Opening, Reading, Seed, SoundParts, check_equal_lengths, read_opening
+from gruvlike.generation._opening import (
+    Opening,
+    Reading,
+    Seed,
+    SoundParts,
+    check_equal_lengths,
+    enough_seconds,
+    read_opening,
+)
 from gruvlike.heads import Head, Point
 from gruvlike.models import AudioModel, load
 from gruvlike.normalizers import Normalizer
 
 _FRAMES_AT_ONCE = 4  # of a stream: a latency of a few frames
-_LEASH = 0.3  # of a network with conditions
+_LEASH = 0.6  # of a network with conditions
 _LEASH_SECONDS = 2.0  # that the running mean of a leash is taken over
 
 
@@ -105,6 +113,20 @@ class Generator:
         self._loops: dict[tuple[int, int | None, bool], Loop] = {}  # by number of clips, chunk, and leash or none
         self._forward: Forward | None = None
 
+    @property
+    def seed_seconds(self) -> float:
+        """Length of a seed that is enough for the network: it reads back so far at the slowest tempo that is found.
+
+        A slower one that is given by hand, `bpm=`, needs more.
+
+        Example:
+            >>> import gruvlike as gl
+            >>> stack = gl.recurrent_stack(4, units=(3,), lags=gl.Lags(beats=(1, 4)))
+            >>> round(gl.Generator(stack, encoder=gl.TimeBlocks(4), sample_rate=8000).seed_seconds, 2)
+            2.82
+        """
+        return enough_seconds(self._parts, self._conditions)
+
     def extend(
         self,
         seed: Seed | Sequence[Seed] | Memory,
@@ -119,6 +141,7 @@ class Generator:
         leash: float | None = None,
         bpm: float | None = None,
         pad_seed: bool = False,
+        match_level: bool = False,
     ) -> np.ndarray:
         """Returns the sound that follows a seed.
 
@@ -143,6 +166,9 @@ class Generator:
                 network with conditions (a clock, lags, an anchor), else 0.
             bpm: Beats a minute of the seed, for a network that reads the beat; `None`: found by `rhythm.tempo`.
             pad_seed: Whether silence is put before a seed that is shorter than the network reads back.
+            match_level: Whether each song is brought to the loudness of its seed by one gain, as `audio.match_level`
+                does, which fades in over the first 10 ms so that the song still joins its seed. Not for a `Memory`,
+                which does not hold the whole seed.
 
         Returns:
             Float32 samples: (S,) for one seed and `clips=1`, else (clips, S). The song starts with the sample after
@@ -169,16 +195,23 @@ class Generator:
             raise ValueError(
                 "`extend` needs the length of the song. Received: neither `seconds` nor `steps`. Give one."
             )
+        if match_level and isinstance(seed, Memory):
+            raise ValueError(
+                "`match_level` needs the seed. Received: a memory, which does not hold the whole seed. Give the seed, "
+                "or use `gruvlike.audio.match_level`."
+            )
         wish = Wish(size, history, include_seed, self._sampling(temperature, random_seed, leash), None)
-        clips, total, single, pieces = self._begin(seed, clips, wish, Reading(self._conditions, bpm, pad_seed))
-        with tqdm(total=total, unit="samples", unit_scale=True, desc="generating", disable=None, delay=2) as bar:
-            song = np.empty((clips, total), np.float32)
+        coming = self._begin(seed, clips, wish, Reading(self._conditions, bpm, pad_seed))
+        with tqdm(total=coming.total, unit="samples", unit_scale=True, desc="generating", disable=None, delay=2) as bar:
+            song = np.empty((coming.clips, coming.total), np.float32)
             done = 0
-            for piece in pieces:
+            for piece in coming.pieces:
                 song[:, done : done + piece.shape[1]] = piece
                 done += piece.shape[1]
                 bar.update(piece.shape[1])
-        return song[0] if single else song
+        if match_level:
+            song[:, -size:] = leveled(song[:, -size:], coming.seeds, self.sample_rate)
+        return song[0] if coming.single else song
 
     def stream(
         self,
@@ -225,8 +258,8 @@ class Generator:
         size = self._size(seconds, steps)
         frames_at_once = _checks.positive_int("frames_at_once", frames_at_once)
         wish = Wish(size, history, include_seed, self._sampling(temperature, random_seed, leash), frames_at_once)
-        _, _, single, pieces = self._begin(seed, clips, wish, Reading(self._conditions, bpm, pad_seed))
-        return (piece[0] if single else piece for piece in pieces)
+        coming = self._begin(seed, clips, wish, Reading(self._conditions, bpm, pad_seed))
+        return (piece[0] if coming.single else piece for piece in coming.pieces)
 
     def listen(
         self, seed: Seed | Sequence[Seed], *, clips: int = 1, bpm: float | None = None, pad_seed: bool = False
@@ -279,11 +312,8 @@ class Generator:
         leash = (_LEASH if self._conditions else 0.0) if leash is None else _checks.number("leash", leash, 0, 1)
         return Sampling(temperature, random_seed, leash)
 
-    def _begin(
-        self, seed: Seed | Sequence[Seed] | Memory, clips: int, wish: Wish, reading: Reading
-    ) -> tuple[int, int, bool, Iterator[np.ndarray]]:
-        """Returns the number of clips, samples of each in all, whether there is no axis of clips, and the pieces."""
-        before = None
+    def _begin(self, seed: Seed | Sequence[Seed] | Memory, clips: int, wish: Wish, reading: Reading) -> Coming:
+        before, seeds = None, []
         if isinstance(seed, Memory):
             self._check_memory(seed, wish, reading)
             memory = seed.repeat(_checks.positive_int("clips", clips) if clips > 1 else len(seed.frames))
@@ -291,7 +321,7 @@ class Generator:
             pasts, order = self._carried(memory, wish)
         else:
             opening = read_opening(self._parts, seed, clips, reading)
-            single = opening.single
+            single, seeds = opening.single, opening.samples
             if wish.include_seed:
                 check_equal_lengths(opening.samples)
                 before = np.stack(opening.samples)
@@ -301,7 +331,7 @@ class Generator:
         whole = wish.frames_at_once is None
         pieces = joined(self._parts, memory.frames, memory.samples, frames, wish.size, before, whole)
         total = (wish.size or 0) + (0 if before is None else before.shape[1])
-        return len(memory.frames), total, single, pieces
+        return Coming(len(memory.frames), total, single, pieces, seeds)
 
     def _pasts(self, opening: Opening, wish: Wish) -> tuple[list[Past], list[int], Memory]:
         if wish.history == "carry":

@@ -1,10 +1,42 @@
 """Frames of a song to its samples, joined to the seed without a seam and cut to the length that was asked for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from gruvlike.generation._opening import SoundParts
+
+_FADE_SECONDS = 0.01  # of a gain
+
+
+class Coming(NamedTuple):
+    """Songs that have begun.
+
+    Attributes:
+        clips: How many.
+        total: Samples of each in all, with the seed where it is wanted; without meaning if they never end.
+        single: Whether there is no axis of clips.
+        pieces: The samples, (clips, S) each.
+        seeds: The samples of each seed; empty if the songs go on from a memory.
+    """
+
+    clips: int
+    total: int
+    single: bool
+    pieces: Iterator[np.ndarray]
+    seeds: Sequence[np.ndarray]
+
+
+def leveled(songs: np.ndarray, seeds: Sequence[np.ndarray], sample_rate: int) -> np.ndarray:
+    """Returns songs (clips, S) as loud as their seeds; the gain fades in, so that each still joins its seed."""
+    from gruvlike import audio
+
+    # Silence may have been put before a seed.
+    pairs = zip(songs, seeds, strict=True)
+    matched = np.stack([audio.match_level(song, seed[np.argmax(seed != 0) :]) for song, seed in pairs])
+    fade = np.minimum(np.arange(songs.shape[1], dtype="float32") / (_FADE_SECONDS * sample_rate), 1)
+    return np.clip(songs + fade * (matched - songs), -1, 1)
 
 
 def frames_for(parts: SoundParts, size: int | None) -> int | None:

@@ -87,6 +87,16 @@ class Reading(NamedTuple):
     pad_seed: bool = False
 
 
+def enough_seconds(parts: SoundParts, conditions: Sequence[Condition]) -> float:
+    """Returns the seconds of a seed that are enough for a network, whatever tempo is found in it."""
+    from gruvlike.rhythm._beat import LOW, least_samples
+
+    slowest = 60 / LOW * parts.sample_rate / parts.encoder.hop  # frames
+    frames = max(parts.tail, reach(conditions, Meter(slowest, 0.0)) + 1)
+    bar = least_samples(parts.sample_rate, LOW) if any(one.needs_beat for one in conditions) else 0
+    return max(parts.encoder.span(frames), bar) / parts.sample_rate
+
+
 def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, reading: Reading) -> Opening:
     """Reads one seed for all clips, or one for each.
 

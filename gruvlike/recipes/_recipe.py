@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar
 
 from gruvlike.recipes import _signatures
 from gruvlike.recipes._signatures import Option, Plain
@@ -67,7 +67,10 @@ class Recipe:
         epochs: Times through the music; `None` for as many as `minutes` allow.
         minutes: Time after which training ends; `None` for no limit.
         decay: Whether the learning rate falls along half a cosine over the `minutes`.
-        patience: Epochs without a lower validation loss after which training ends; `None` for no limit.
+        patience: Epochs without a better model after which training ends; `None` for no limit. With `choose_by="song"`
+            only epochs count whose songs were measured.
+        choose_by: Number by which the best model is chosen: the validation "loss", or the distance of its "song"s from
+            real music (`callbacks.SongScore`).
         random_seed: Makes weights, dropout, noise, scheduled sampling and the order of the windows repeatable.
 
     Raises:
@@ -95,6 +98,7 @@ class Recipe:
     minutes: float | None = None
     decay: bool = False
     patience: int | None = None
+    choose_by: Literal["loss", "song"] = "loss"
     random_seed: int = 0
 
     def __post_init__(self) -> None:

@@ -1,0 +1,263 @@
+"""Files <-> mono float32 samples.
+
+Conventions: samples are mono, float32, in [-1, 1], of shape (S,). Channels are mixed down by their mean. Integer
+formats are scaled by their declared depth (full scale = 1.0). Lossy formats and resampling can overshoot full scale:
+such samples are clipped, counted and logged. Files are decoded in blocks, so that `stream` needs no more memory for
+three hours than for three minutes. `read` joins the blocks of `stream`. `match_level` brings a song to the loudness of
+its seed.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from gruvlike._checks import mono, number, positive_int
+from gruvlike._files import replacing
+from gruvlike.audio import _decoding
+
+_SILENCE = 1e-6  # RMS; full scale is 1
+
+
+def find(folder: str | os.PathLike) -> list[Path]:
+    """Lists the audio files in `folder` and below, sorted by path.
+
+    Files are chosen by their suffix, in upper or lower case. Hidden files and folders (".name") are left out, because
+    other programs keep their own data in them. Links to folders are followed. Each folder is visited once, so a loop of
+    links ends.
+
+    Args:
+        folder: The folder to search.
+
+    Returns:
+        A list of paths, empty when there is no audio.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: If `folder` is no folder.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("b.wav", "a.MP3", "notes.txt"):
+        ...         Path(folder, name).touch()
+        ...     [path.name for path in find(folder)]
+        ['a.MP3', 'b.wav']
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise FileNotFoundError(f"The folder to search must exist. Received: {str(folder)!r}.")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"A folder to search is needed. Received: {str(folder)!r}, which is a file.")
+    found, seen, waiting = [], set(), [folder]
+    while waiting:
+        current = waiting.pop()
+        status = current.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for name in os.listdir(current):
+            path = current / name
+            if name.startswith("."):
+                continue
+            if path.is_dir():
+                waiting.append(path)
+            elif path.suffix.lower() in _decoding.SNDFILE_SUFFIXES + _decoding.AV_SUFFIXES and path.is_file():
+                found.append(path)
+        waiting.sort(reverse=True)
+    return sorted(found)
+
+
+def read(path: str | os.PathLike, sample_rate: int, high_pass_hz: float | None = None, clip: bool = True) -> np.ndarray:
+    """Reads a whole audio file as mono samples.
+
+    Args:
+        path: An audio file: WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and others. M4A, AAC, WMA and others need the extra
+            `av` (`pip install "gruvlike[av]"`).
+        sample_rate: Samples per second of the result. A file with another rate is resampled.
+        high_pass_hz: Cutoff of a high-pass filter that removes DC and infrasound, as in `Corpus.build`. `None` does
+            not filter.
+        clip: Whether samples beyond full scale are clipped to [-1, 1] (and logged).
+
+    Returns:
+        Float32 samples of shape (S,).
+
+    Raises:
+        ValueError: If the file is no audio, is damaged, holds no samples, or holds NaN or infinite samples.
+        OSError: If the file does not exist or must not be read.
+        ImportError: If the format needs the extra `av`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(f"{folder}/tone.wav", np.sin(np.arange(800) / 5) / 2, sample_rate=8000)
+        ...     read(f"{folder}/tone.wav", sample_rate=16000).shape
+        (1600,)
+    """
+    return np.concatenate(list(stream(path, sample_rate, high_pass_hz=high_pass_hz, clip=clip)))
+
+
+def stream(
+    path: str | os.PathLike,
+    sample_rate: int,
+    block_size: int = 65_536,
+    high_pass_hz: float | None = None,
+    clip: bool = True,
+) -> Iterator[np.ndarray]:
+    """Reads an audio file block by block, in constant memory: the same samples as `read`, whatever the block size.
+
+    The high-pass is a causal Butterworth filter of second order. It starts settled on the first sample, so that a
+    constant offset makes no click at the start.
+
+    Args:
+        path: An audio file, see `read`.
+        sample_rate: Samples per second of the result.
+        block_size: Samples a block.
+        high_pass_hz: Cutoff of a high-pass filter, see `read`.
+        clip: Whether samples beyond full scale are clipped to [-1, 1] (and logged).
+
+    Returns:
+        An iterator of float32 blocks of shape (block_size,); the last one may be shorter.
+
+    Raises:
+        ValueError: As in `read`. Damage in the middle of a file is raised when the stream reaches it.
+        OSError: As in `read`.
+        ImportError: As in `read`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(f"{folder}/tone.wav", np.sin(np.arange(800) / 5) / 2, sample_rate=8000)
+        ...     [block.size for block in stream(f"{folder}/tone.wav", sample_rate=8000, block_size=300)]
+        [300, 300, 200]
+    """
+    path = Path(path)
+    sample_rate = positive_int("sample_rate", sample_rate)
+    block_size = positive_int("block_size", block_size)
+    if high_pass_hz is not None:
+        number("high_pass_hz", high_pass_hz, low=0, high=sample_rate / 2, open_low=True)
+        if high_pass_hz == sample_rate / 2:
+            raise ValueError(f"`high_pass_hz` must be below sample_rate / 2. Received: high_pass_hz={high_pass_hz}.")
+    with open(path, "rb") as file:  # raises OSError for a missing or forbidden file or a folder
+        if not file.read(1):
+            raise ValueError(f"An audio file must hold samples. Received: {str(path)!r}, which has 0 bytes.")
+    chunks = _decoding.prepared(path, sample_rate, high_pass_hz)
+    return _decoding.reblocked(_decoding.clipped(path, chunks) if clip else chunks, block_size)
+
+
+def write(path: str | os.PathLike, samples: np.ndarray, sample_rate: int, subtype: str | None = None) -> None:
+    """Writes mono samples to an audio file; the format follows from the suffix.
+
+    The file is complete before it takes its name: an earlier file of that name is replaced in one move.
+
+    Args:
+        path: The file to write: `.wav`, `.flac`, `.ogg`, `.opus`, `.mp3`, `.aiff` or another suffix of a format that
+            libsndfile writes.
+        samples: Float samples in [-1, 1] or int16 PCM, of shape (S,).
+        sample_rate: Samples per second.
+        subtype: The sample format, as libsndfile names it: "PCM_16", "PCM_24", "FLOAT", ... `None` takes the default of
+            the file format: 16-bit PCM for WAV, FLAC and AIFF.
+
+    Raises:
+        ValueError: If samples are not mono and finite, or if the file format has no such subtype.
+        OSError: If the file cannot be written.
+
+    Warns:
+        UserWarning: If samples were beyond full scale. They are clipped, never wrapped.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(f"{folder}/ramp.wav", np.linspace(0, 0.5, 3), sample_rate=8000)
+        ...     read(f"{folder}/ramp.wav", sample_rate=8000)
+        array([0.  , 0.25, 0.5 ], dtype=float32)
+    """
+    path = Path(path)
+    samples = mono("samples", samples)
+    sample_rate = positive_int("sample_rate", sample_rate)
+    kind, subtype = _format(path, subtype)
+    if subtype == "PCM_16":
+        samples, over = _to_pcm(samples)
+    else:
+        over = int(np.count_nonzero(np.abs(samples) > 1))
+        samples = np.clip(samples, -1, 1)
+    if over:
+        warnings.warn(
+            f"{over} of {len(samples)} samples were beyond full scale and are clipped in {str(path)!r}.", stacklevel=2
+        )
+    with replacing(path) as temporary:
+        try:
+            with soundfile.SoundFile(_decoding.file_name(temporary), "w", sample_rate, 1, subtype, format=kind) as file:
+                for start in range(0, len(samples), _decoding.DECODED_FRAMES):
+                    file.write(samples[start : start + _decoding.DECODED_FRAMES])
+        except soundfile.LibsndfileError as error:
+            reason = (
+                "the system refused. Is the disk full?" if error.code == _decoding.SYSTEM_ERROR else error.error_string
+            )
+            raise OSError(f"{str(path)!r} could not be written: {reason}") from error
+
+
+def match_level(samples: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Brings a sound to the loudness (RMS) of another one, by one gain for all samples.
+
+    The gain is smaller where full scale would be exceeded: then the highest sample is at full scale. If either sound is
+    silent (RMS below -120 dB), no gain makes them equally loud, and the sound is returned as it is.
+
+    Args:
+        samples: The sound to change, such as a song: (S,), float or int16 PCM. Samples beyond full scale are allowed.
+        like: The sound to be as loud as, such as the seed of the song: of any length.
+
+    Returns:
+        Float32 samples of shape (S,), a copy.
+
+    Raises:
+        ValueError: If either sound is not mono and finite.
+
+    Example:
+        >>> seed = np.sin(np.arange(800) / 5) / 2
+        >>> match_level(np.array([0.1, -0.1]), like=seed).round(2).tolist()
+        [0.35, -0.35]
+    """
+    samples, like = mono("samples", samples), mono("like", like)
+    level, wanted = (float(np.sqrt(np.mean(np.square(one, dtype="float64")))) for one in (samples, like))
+    if min(level, wanted) < _SILENCE:
+        return samples.copy()
+    gain = min(wanted / level, 1 / float(np.abs(samples).max()))
+    return np.clip(samples * np.float32(gain), -1, 1)  # the product can round to a little more than 1
+
+
+def _to_pcm(samples: np.ndarray) -> tuple[np.ndarray, int]:
+    """Rounds float samples to int16 PCM (samples = pcm / 32768), and clips samples beyond full scale.
+
+    Args:
+        samples: Finite float32 samples of shape (S,).
+
+    Returns:
+        PCM, int16 of shape (S,), and the number of samples that were beyond [-1, 1].
+
+    Example:
+        >>> _to_pcm(np.array([0.0, 0.5, 1.0, -1.5], "float32"))
+        (array([     0,  16384,  32767, -32768], dtype=int16), 1)
+    """
+    over = 0
+    if max(np.max(samples, initial=0), -np.min(samples, initial=0)) > 1:  # most sounds need no count
+        over = int(np.count_nonzero(np.abs(samples) > 1))
+    scaled = samples * np.float32(32768)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16), over
+
+
+def _format(path: Path, subtype: str | None) -> tuple[str, str]:
+    """Returns libsndfile's names for the file format of `path` and for the subtype."""
+    suffix = path.suffix[1:].upper()
+    kind = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}.get(suffix, suffix)
+    if kind not in soundfile.available_formats() or kind == "RAW":
+        raise ValueError(f"`path` must end in a suffix that can be written, such as .wav. Received: {str(path)!r}.")
+    subtype = subtype or ("OPUS" if suffix == "OPUS" else soundfile.default_subtype(kind))
+    if not soundfile.check_format(kind, subtype):
+        options = ", ".join(soundfile.available_subtypes(kind))
+        raise ValueError(f"`subtype` of a {kind} file must be one of {options}. Received: subtype={subtype!r}.")
+    return kind, subtype.upper()

@@ -49,7 +49,8 @@ class FrameNoise(PlainLayer):
 
     def adapt(self, spread: Any) -> None:
         """Takes the deviations, (W,)."""
-        self.spread.assign(spread)
+        # A copy: JAX gives the buffers of all variables to a training step, and refuses one that two of them share.
+        self.spread.assign(np.array(ops.convert_to_numpy(spread)))
 
     def call(self, frames: Tensor, training: bool | None = None) -> Tensor:
         """Returns the frames, with noise in training."""

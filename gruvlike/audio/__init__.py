@@ -218,8 +218,8 @@ def match_level(samples: np.ndarray, like: np.ndarray) -> np.ndarray:
 
     Example:
         >>> seed = np.sin(np.arange(800) / 5) / 2
-        >>> match_level(np.array([0.1, -0.1]), like=seed).round(2).tolist()
-        [0.35, -0.35]
+        >>> match_level(np.array([0.1, -0.1]), like=seed).round(2)
+        array([ 0.35, -0.35], dtype=float32)
     """
     samples, like = mono("samples", samples), mono("like", like)
     level, wanted = (float(np.sqrt(np.mean(np.square(one, dtype="float64")))) for one in (samples, like))

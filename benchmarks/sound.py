@@ -3,8 +3,9 @@
     python benchmarks/sound.py MUSIC [--systems NAME ...] [--updates 2500] [--seeds 1] [--yardstick FOLDER]
 
 Writes the table of docs/sound.md. Each finished system is a file in runs/sound/, so the script can be interrupted and
-started again. MUSIC is a folder of tracks of a minute or more. The yardstick is a folder with `split.py` and `judge.py`,
-which cut the music and measure songs in ways of their own; without it the measures of the package alone are shown.
+started again. MUSIC is a folder of tracks of a minute or more. The yardstick is a folder with `split.py` and
+`judge.py`, which cut the music and measure songs in ways of their own; without it the measures of the package alone are
+shown.
 """
 
 import argparse
@@ -50,6 +51,10 @@ LADDER: dict[str, tuple[Recipe, float]] = {
     "+ lags of 1, 4 and 8 beats": (LAGS, 0.0),
     "+ leash": (LAGS, 0.3),
     "+ anchor": (ANCHOR, 0.3),
+    "+ noise of a level that is told, a stronger leash": (
+        ANCHOR.change(network={"input_noise": 0.6, "told_noise": 0.25}),
+        0.6,
+    ),
 }
 log = logging.getLogger("sound")
 

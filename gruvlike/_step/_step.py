@@ -14,7 +14,6 @@ from gruvlike._contracts import Tensor
 from gruvlike._step._stateless import StatelessStack, inputs_of
 from gruvlike.heads import Head
 
-
 _TINY = 1e-6  # of the variance of a number that does not change
 _MOST = 1.5  # the greatest scale of a frame by a leash: a number that has stood still is not torn away
 

@@ -40,7 +40,7 @@ class AudioPreview(BestEffort):
         corpus: A `Corpus` to take seeds from.
         board: Folder for the logs of TensorBoard; `None` for none.
         temperature: Of a head that draws; `None`: that of the head.
-        leash: As for `Generator.extend`; `None`: 0.3 if the network has conditions, else 0.
+        leash: As for `Generator.extend`.
 
     Raises:
         ValueError: If an argument is out of its range.

@@ -75,7 +75,7 @@ class SongScore(BestEffort):
         seed_seconds: Length of an opening, at most, unless the network needs more.
         seconds: Length of a song, at most.
         temperature: Of a head that draws; `None`: that of the head.
-        leash: As for `Generator.extend`; `None`: 0.3 if the network has conditions, else 0.
+        leash: As for `Generator.extend`.
         iterations: Of Griffin-Lim, at most, where it is the decoder of the model's encoder: fewer are faster.
 
     Raises:

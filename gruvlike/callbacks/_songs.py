@@ -18,7 +18,6 @@ logger = logging.getLogger(__name__)
 
 Product = TypeVar("Product")
 
-_LEASH = 0.3  # where the network reads its own song
 
 
 class BestEffort(keras.callbacks.Callback):
@@ -64,7 +63,7 @@ def continued(
         seeds: Samples (S,). One that is shorter than the network needs has silence put before it.
         seconds: Length of the songs.
         temperature: Of a head that draws; `None`: that of the head.
-        leash: As for `Generator.extend`; `None`: 0.3 if the network has conditions, else 0.
+        leash: As for `Generator.extend`.
     """
     from gruvlike._step._stateless import carries
     from gruvlike.conditions import conditions_of
@@ -72,7 +71,6 @@ def continued(
     least = round(generator.seed_seconds * generator.sample_rate)
     seeds = [np.pad(seed, (max(0, least - len(seed)), 0)) for seed in seeds]
     has_conditions = bool(conditions_of(generator.stack))
-    leash = _LEASH * has_conditions if leash is None else leash
     history = "carry" if has_conditions or carries(generator.stack) else "full"
     with warnings.catch_warnings():
         # Early in a training each song freezes, and music without a beat has none in each epoch.

@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 Product = TypeVar("Product")
 
 
-
 class BestEffort(keras.callbacks.Callback):
     """A callback whose errors are logged instead of stopping training."""
 

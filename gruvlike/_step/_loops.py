@@ -283,6 +283,10 @@ class _TorchLoop(Loop):
             from torch.fx.experimental.proxy_tensor import make_fx
         except ImportError:  # torch promises no name in `experimental`; the layers themselves take ten times as long
             return graph
+        # Copies, as `make_fx` knows tensors by identity: the mean of a leash begins as the mean of the seed, and two
+        # arguments that are one tensor would be one argument in all steps.
+        weights, *others = example
+        example = weights, *keras.tree.map_structure(lambda tensor: tensor.clone(), others)
         # A function of its own: `make_fx` would count `self` among the arguments of a method.
         recorded = make_fx(graph)(*example)
         return _compiled_by_torch(recorded, *example) if self._torch_compile else recorded

@@ -56,7 +56,8 @@ class Clock(Schedule):
         """Returns sines and cosines (B, T, 2 * harmonics) of beats (B, T, 1)."""
         beats = ops.cast(numbers, "float32")
         is_clear = ops.equal(beats, beats)  # NaN alone differs from itself
-        angles = ops.where(is_clear, beats, 0.0) * (2 * np.pi * np.array(self.harmonics, "float32"))
+        turns = ops.convert_to_tensor(2 * np.pi * np.array(self.harmonics, "float32"))  # torch takes no array here
+        angles = ops.where(is_clear, beats, 0.0) * turns
         pairs = ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
         return ops.where(is_clear, pairs, 0.0)
 

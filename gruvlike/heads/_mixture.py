@@ -114,7 +114,9 @@ class Mixture(Head):
         reached = ops.cumsum(ops.exp(log_weights), axis=-1)
         # The last sum can be less than 1 by rounding: the last component takes the rest.
         index = ops.sum(ops.cast(noise[..., :1] > reached[..., :-1], "int32"), axis=-1)
-        chosen = ops.expand_dims(ops.one_hot(index, self.components, dtype="float32"), -1)
+        # Not `ops.one_hot`: on torch it looks at the numbers, and a step that is being traced has none.
+        every = ops.arange(self.components, dtype=index.dtype)
+        chosen = ops.cast(ops.equal(index[..., None, None], every[:, None]), "float32")
         mean, log_deviation = (ops.sum(chosen * part, axis=-2) for part in (means, log_deviations))
         normal = np.float32(math.sqrt(2)) * ops.erfinv(2.0 * noise[..., 1:] - 1.0)
         return mean + temperature * ops.exp(log_deviation) * normal

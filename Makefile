@@ -13,7 +13,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # The version that was tested. A plain `torch` works too; on Linux it brings several GB of CUDA with it.
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
-PYTEST := python -m pytest -q -n $(WORKERS)
+# Each worker gets one half of the files, so that what a file prepares is prepared once.
+PYTEST := python -m pytest -q -n $(WORKERS) --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1

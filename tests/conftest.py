@@ -5,9 +5,15 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Workers of xdist fill the cores already: threads that wait for each other would only take time from the other workers,
+# more than half of it on torch. `make test-slow` runs in one process, with all threads.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, "1")
 
 import numpy as np
 import pytest
@@ -47,6 +53,15 @@ def melody():
     t = np.arange(16_000) / 8_000
     notes = np.array([262, 330, 392, 523])[(t * 4).astype(int) % 4]
     return (0.4 * np.sin(2 * np.pi * notes * t) + 0.1 * np.sin(4 * np.pi * notes * t)).astype("float32")
+
+
+@pytest.fixture
+def plain_curves(monkeypatch):
+    """The learning curve of a run is an empty file: to draw it takes longer than to train a tiny network."""
+    from gruvlike import plots
+
+    axes = SimpleNamespace(figure=SimpleNamespace(savefig=lambda path: Path(path).write_bytes(b"")))
+    monkeypatch.setattr(plots, "learning_curves", lambda *_: axes)
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ import keras
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.backends
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -147,6 +145,7 @@ def test_a_python_is_taken_only_if_it_has_the_backend(bench, monkeypatch, tmp_pa
     assert run.python_with("nowhere") == str(with_it)
 
 
+@pytest.mark.backends
 def test_start(bench, tiny, monkeypatch):
     """Processes of their own take seconds each: here the song alone is made, in this one."""
     start, ran = bench("start"), []
@@ -212,6 +211,7 @@ def test_fitting(bench):
     assert len(rows) == 3
 
 
+@pytest.mark.backends
 def test_windows(bench, tiny):
     rows, _ = bench("windows").measure(tiny[2], hours=1, steps=2, rounds=1, batches=4)
     check(rows)
@@ -227,6 +227,7 @@ def test_no_round_reads_what_another_has_read(bench):
     assert max(read[:10]) - min(read[:10]) == 90  # from the whole corpus, not from its beginning
 
 
+@pytest.mark.backends
 def test_each_epoch_of_fresh_windows_goes_on(bench):
     asked = []
 
@@ -246,6 +247,7 @@ def test_each_epoch_of_fresh_windows_goes_on(bench):
     assert len(fresh) >= (2 if keras.backend.backend() == "tensorflow" else 1)
 
 
+@pytest.mark.backends
 @pytest.mark.slow
 def test_train_compares_the_half_with_the_whole(bench, tiny):
     rows, _ = bench("train").measure(tuple(tiny[:2]), steps=1, rounds=1, peak_size=64)
@@ -253,6 +255,7 @@ def test_train_compares_the_half_with_the_whole(bench, tiny):
     assert [row.unit for row in rows] == ["GFLOP/s", "GFLOP/s", "s"]
 
 
+@pytest.mark.backends
 @pytest.mark.slow
 def test_train(bench, tiny):
     rows, notes = bench("train").measure(tuple(tiny[:1]), steps=1, rounds=1, peak_size=64)
@@ -263,6 +266,7 @@ def test_train(bench, tiny):
     assert "TORCH_PYTHON" in notes
 
 
+@pytest.mark.backends
 def test_train_with_pytorch(bench, tiny):
     version = pytest.importorskip("torch").__version__
     rows, notes = bench("train").measure((tiny[2],), steps=1, rounds=1, peak_size=64, torch_python=sys.executable)
@@ -294,6 +298,7 @@ def test_pytorch_that_ends_is_told(bench, tiny, tmp_path):
         torch.step()
 
 
+@pytest.mark.backends
 def test_what_half_a_spectrum_can_gain_is_counted(bench):
     """That of 2015, a 32nd: 700 -> 32, 32 -> 4 x 32 twice, 32 -> 700; half of it reads and writes 350."""
     networks = bench("_networks")
@@ -307,6 +312,7 @@ def test_what_half_a_spectrum_can_gain_is_counted(bench):
     assert f"are {paper.parameters() / halved.parameters():.2f} times as many" in text
 
 
+@pytest.mark.backends
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the parts of a step are measured with TensorFlow")
 def test_parts(bench, tiny):
@@ -320,6 +326,7 @@ def test_parts(bench, tiny):
     assert tiny[1].gflop() == pytest.approx((3 * inner - first) / 1e9)
 
 
+@pytest.mark.backends
 @pytest.mark.slow
 def test_choices(bench, tiny):
     choices = bench("choices")
@@ -334,6 +341,7 @@ def test_choices(bench, tiny):
     assert "the first step took longer" in notes
 
 
+@pytest.mark.backends
 @pytest.mark.slow
 def test_all_choices_train_the_same_network(bench, tiny):
     """Computed in another way, the loss of the first steps is the same; in half precision it is close, not equal."""
@@ -351,6 +359,7 @@ def test_all_choices_train_the_same_network(bench, tiny):
     assert rough != expected
 
 
+@pytest.mark.backends
 def test_rivals_get_what_a_model_makes_of_its_sound(bench, tiny):
     """Plain Keras, PyTorch: their frames are those of ours, normalized."""
     model, network = tiny[1].make_model(), tiny[1]
@@ -363,6 +372,7 @@ def test_rivals_get_what_a_model_makes_of_its_sound(bench, tiny):
     assert varies.sum() > 10
 
 
+@pytest.mark.backends
 def test_the_operations_of_a_step_are_counted(bench, tiny):
     """2 x 4 weights read the frames; 4 operations each and frame for those, 6 for the others."""
     stack = tiny[0].make_stack()
@@ -371,6 +381,7 @@ def test_the_operations_of_a_step_are_counted(bench, tiny):
     assert tiny[0].gflop() == pytest.approx((4 * reading + 6 * inner) * 2 * 5 / 1e9)
 
 
+@pytest.mark.backends
 @pytest.mark.slow
 def test_generate(bench, tiny):
     rows, notes = bench("generate").measure(
@@ -383,6 +394,7 @@ def test_generate(bench, tiny):
     assert "clips): that is compiling" in notes
 
 
+@pytest.mark.backends
 def test_late_steps_are_late(bench, tiny, monkeypatch):
     """Young songs start anew each time; the old one has come to the step that is asked for, and goes on."""
     from gruvlike._step import _loops
@@ -403,6 +415,7 @@ def test_late_steps_are_late(bench, tiny, monkeypatch):
     assert ages[-4:] == [(0, 40), (180, 220), (0, 40), (220, 260)]
 
 
+@pytest.mark.backends
 def test_the_progress_bar_is_on_where_it_is_measured(bench, tiny, monkeypatch):
     """And it is asked to move at most once for each chunk of the loop, however long the song."""
     import tqdm

@@ -9,7 +9,7 @@ import pytest
 import gruvlike as gl
 from gruvlike.callbacks import NaNGuard, run_callbacks
 
-pytestmark = pytest.mark.backends
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("plain_curves")]
 
 RATE = 8000
 

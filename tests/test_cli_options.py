@@ -54,6 +54,7 @@ BAD = {
     "input-dropout": ([], "-0.1", "2", "x"),
     "dropout": ([], "-0.1", "2", "x"),
     "input-noise": ([], "-0.1", "x"),
+    "told-noise": ([], "-0.1", "x"),
     "recurrent-dropout": ([], "-0.1", "2", "x"),
     "layer-norm": ([], "=x"),
     "skip": ([], "=x"),

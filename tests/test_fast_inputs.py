@@ -26,6 +26,16 @@ def replaced(stack):
     return [layer.name for layer in stack.layers if "inner_loop" in vars(layer)]
 
 
+def outputs(stack, frames):
+    return keras.ops.convert_to_numpy(stack(frames))
+
+
+def compile_both(stack, fast, **options):
+    """Only the fast one is traced: the stock layers are the reference, and give the same numbers step by step."""
+    stack.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=keras.backend.backend() == "tensorflow")
+    fast.compile(keras.optimizers.SGD(0.1), "mse", **options)
+
+
 def make(layer):
     """A stack of one recurrent layer with random biases, and the same again."""
     rng = np.random.default_rng(0)
@@ -44,11 +54,11 @@ def test_outputs_and_gradients_are_those_of_the_stock_layer(layer):
     in_torch = activations == {keras.activations.tanh, keras.activations.sigmoid}
     assert bool(replaced(fast)) == (keras.backend.backend() != "torch" or in_torch)
     frames = np.random.default_rng(1).standard_normal((4, 7, 4)).astype("float32")
-    np.testing.assert_allclose(fast.predict(frames, verbose=0), stack.predict(frames, verbose=0), atol=1e-5)
-    target = stack.predict(frames, verbose=0) + 1
+    expected = outputs(stack, frames)
+    np.testing.assert_allclose(outputs(fast, frames), expected, atol=1e-5)
+    compile_both(stack, fast)
     for model in (stack, fast):
-        model.compile(keras.optimizers.SGD(0.1), "mse")
-        model.train_on_batch(frames, target)
+        model.train_on_batch(frames, expected + 1)
     untrained, _ = make(layer)
     for one, other, before in zip(stack.get_weights(), fast.get_weights(), untrained.get_weights(), strict=True):
         np.testing.assert_allclose(other, one, atol=1e-5)
@@ -98,7 +108,8 @@ def test_given_states_get_their_gradients(layer, policy, tolerance):
         model = make(carries)
         if fast:
             batch_inputs(model)
-        model.compile(keras.optimizers.SGD(0.1), "mse")
+        eager = not fast and keras.backend.backend() == "tensorflow"  # as in `compile_both`
+        model.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=eager)
         model.train_on_batch([frames[:, :3], frames[:, 3:]], np.ones((2, 3, 4), "float32"))
         return model.get_weights()
 
@@ -116,12 +127,11 @@ def test_a_single_step_and_batches_of_any_size(make_layer):
     def make():
         keras.utils.set_random_seed(0)
         layer = make_layer(4, return_sequences=True, stateful=True)
-        stack = keras.Sequential([keras.Input(batch_shape=(1, None, 3)), layer, keras.layers.Dense(3)])
-        stack.compile(keras.optimizers.SGD(0.1), "mse")
-        return stack
+        return keras.Sequential([keras.Input(batch_shape=(1, None, 3)), layer, keras.layers.Dense(3)])
 
     stack, fast = make(), make()
     batch_inputs(fast)
+    compile_both(stack, fast)
     # The layer of Keras cannot be trained on torch: it changes a tensor in place that the gradient needs.
     models, before = (stack, fast) if keras.backend.backend() != "torch" else (fast,), stack.get_weights()
     for steps in (5, 1, 2):
@@ -142,12 +152,11 @@ def make_two(make_layer):
     def make():
         keras.utils.set_random_seed(0)
         layer = make_layer(4, return_sequences=True)
-        stack = keras.Sequential([keras.Input((None, 3)), layer, keras.layers.Dense(3)])
-        stack.compile(keras.optimizers.SGD(0.1), "mse")
-        return stack
+        return keras.Sequential([keras.Input((None, 3)), layer, keras.layers.Dense(3)])
 
     stack, fast = make(), make()
     batch_inputs(fast)
+    compile_both(stack, fast)
     return stack, fast
 
 
@@ -156,8 +165,8 @@ def test_xla_compiles_it():
     stack, fast = make(LAYERS["lstm"])
     batch_inputs(fast)
     frames = np.random.default_rng(1).standard_normal((4, 7, 4)).astype("float32")
+    compile_both(stack, fast, jit_compile=True)
     for model in (stack, fast):
-        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=model is fast)
         model.train_on_batch(frames, np.ones((4, 7, 2), "float32"))
     for one, other in zip(stack.get_weights(), fast.get_weights(), strict=True):
         np.testing.assert_allclose(other, one, atol=1e-5)

@@ -11,7 +11,7 @@ import pytest
 import gruvlike as gl
 from gruvlike.callbacks import run_callbacks
 
-pytestmark = pytest.mark.backends
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("plain_curves")]
 
 BATCHES = 8  # an epoch
 

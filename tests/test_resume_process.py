@@ -104,6 +104,7 @@ def wait_for(file, seconds=600):
     assert file.exists()
 
 
+@pytest.mark.usefixtures("plain_curves")
 def test_kill_once(corpus, tmp_path):
     process = start(words(corpus, tmp_path / "run", ENDLESS), until=EPOCH)
     time.sleep(random.uniform(0, 1))

@@ -15,7 +15,7 @@ import gruvlike as gl
 from gruvlike import _files
 from gruvlike.callbacks import _run, run_callbacks
 
-pytestmark = pytest.mark.backends
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("plain_curves")]
 
 RATE = 8000
 
@@ -376,12 +376,12 @@ def test_a_callback_that_raises(parts, tmp_path, error):
             raise error
 
     whole, broken, gone_on = (make_model() for _ in range(3))
-    fit(parts, tmp_path / "whole", 2, model=whole, batch_size=4)
+    fit(parts, tmp_path / "whole", 2, model=whole)
     striking = keras.callbacks.LambdaCallback(on_train_batch_end=strike)
     with pytest.raises(type(error)):
-        fit(parts, tmp_path / "run", 2, [striking], model=broken, batch_size=4)
+        fit(parts, tmp_path / "run", 2, [striking], model=broken)
     assert not list((tmp_path / "run").glob(".*"))
-    fit(parts, tmp_path / "run", 2, model=gone_on, batch_size=4)
+    fit(parts, tmp_path / "run", 2, model=gone_on)
     assert all(np.array_equal(a, b) for a, b in zip(values(gone_on), values(whole), strict=True))
 
 
@@ -396,24 +396,24 @@ def test_ctrl_c_twice(parts, tmp_path):
 
     striking = keras.callbacks.LambdaCallback(on_train_batch_end=twice)
     with pytest.raises(KeyboardInterrupt) as stop:
-        fit(parts, tmp_path, 2, [striking], batch_size=4)
+        fit(parts, tmp_path, 2, [striking])
     assert "goes on" not in str(stop.value)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert fit(parts, tmp_path, 2, batch_size=4).epoch == [0, 1]
+    assert fit(parts, tmp_path, 2).epoch == [0, 1]
 
 
 @pytest.mark.parametrize("when", ["on_test_batch_end", "on_train_batch_end"])
 def test_ctrl_c_at_the_end_of_an_epoch_says_what_it_waits_for(parts, tmp_path, caplog, when):
     caplog.set_level("INFO", "gruvlike")
 
-    batches = len(parts[0].windows(make_model().encoder, steps=6, batch_size=4))
+    batches = len(parts[0].windows(make_model().encoder, steps=6, batch_size=16))
 
     def strike(batch, logs):
         if when == "on_test_batch_end" or batch == batches - 1:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt, match="after epoch 1"):
-        fit(parts, tmp_path, 2, [keras.callbacks.LambdaCallback(**{when: strike})], batch_size=4)
+        fit(parts, tmp_path, 2, [keras.callbacks.LambdaCallback(**{when: strike})])
     assert "Stopping when this epoch is validated and saved. Ctrl-C again stops at once." in caplog.text
 
 

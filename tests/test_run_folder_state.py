@@ -12,7 +12,7 @@ from gruvlike._contracts import KeepsState, StopsForAReason, WindowsLike
 from gruvlike.callbacks import NaNGuard, run_callbacks
 from gruvlike.callbacks._identity import differences
 
-pytestmark = pytest.mark.backends
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("plain_curves")]
 
 RATE = 8000
 

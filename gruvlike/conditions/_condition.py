@@ -22,6 +22,11 @@ class Condition(PlainLayer):
     Attributes:
         frames_alone: Says that each frame is treated alone: a song needs no more of the past for this layer.
         needs_beat: Whether the music must have a beat found (`Corpus.add_beats`, `rhythm.tempo`).
+
+    Example:
+        >>> from gruvlike.conditions import Clock
+        >>> isinstance(Clock(), Condition), Clock().input_name
+        (True, 'clock_input')
     """
 
     frames_alone = True
@@ -32,7 +37,13 @@ class Condition(PlainLayer):
         self.built = True
 
     def numbers(self, width: int) -> int:
-        """Returns how many numbers a frame of its input has, for frames of `width` numbers."""
+        """Returns how many numbers a frame of its input has, for frames of `width` numbers.
+
+        Example:
+            >>> from gruvlike.conditions import Clock, Lags
+            >>> Clock().numbers(16), Lags(beats=(1, 4)).numbers(16)
+            (1, 32)
+        """
         raise NotImplementedError(f"{type(self).__name__} must define `numbers(width)`.")
 
     def input(self, width: int) -> keras.KerasTensor:
@@ -102,7 +113,13 @@ class OwnPast(Condition):
     """How many frames are read together."""
 
     def numbers(self, width: int) -> int:
-        """Returns `count * width`."""
+        """Returns `count * width`.
+
+        Example:
+            >>> from gruvlike.conditions import Anchor
+            >>> Anchor(beats=8).numbers(16)
+            16
+        """
         return self.count * width
 
     def lags(self, meter: Meter, room: int, random: np.random.Generator) -> np.ndarray:

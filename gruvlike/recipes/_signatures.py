@@ -46,6 +46,7 @@ _RANGES = {
     "test": _SHARE,
     "momentum": _SHARE,
     "input_noise": _AT_LEAST_0,
+    "told_noise": _AT_LEAST_0,
     "temperature": _AT_LEAST_0,
     "anchor": _AT_LEAST_0,
     "weight_decay": _AT_LEAST_0,

@@ -401,6 +401,6 @@ def test_a_network_with_conditions_is_leashed_unless_told_otherwise(music, encod
     monkeypatch.setattr(gl.rhythm, "tempo", lambda *_, **__: BEAT)
     generator = gl.Generator(make_model(music, encoder, clock=clock, lags=None, anchor=None))
     seed = (music[0].pcm[:4000] / 32768).astype("float32")
-    usual, leashed, free = (generator.extend(seed, steps=40, leash=leash) for leash in (None, 0.3, 0.0))
+    usual, leashed, free = (generator.extend(seed, steps=40, leash=leash) for leash in (None, 0.6, 0.0))
     assert np.abs(leashed - free).max() > 1e-3
     np.testing.assert_array_equal(usual, leashed if clock else free)

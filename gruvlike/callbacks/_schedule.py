@@ -70,10 +70,19 @@ class CosineOverTime(keras.callbacks.Callback):
         return self._before + time.monotonic() - self._start
 
     def get_state(self) -> dict[str, float]:
-        """Returns the time and the updates so far, and the highest rate, for a run folder."""
+        """Returns the time and the updates so far, and the highest rate, for a run folder.
+
+        Example:
+            >>> sorted(CosineOverTime(minutes=5).get_state())
+            ['highest', 'seconds', 'updates']
+        """
         return {"seconds": self._elapsed(), "updates": self._updates, "highest": self._highest}
 
     def set_state(self, state: dict[str, float]) -> None:
-        """Goes on from `get_state`'s dictionary."""
+        """Goes on from `get_state`'s dictionary.
+
+        Example:
+            >>> CosineOverTime(minutes=5).set_state({"seconds": 60.0, "updates": 500, "highest": 2e-3})
+        """
         self._before, self._updates = float(state["seconds"]), int(state["updates"])
         self._highest, self._start = float(state["highest"]), time.monotonic()

@@ -88,6 +88,61 @@ def test_the_seed_decides_the_phases_that_a_song_begins_with(melody):
     assert np.abs(known[:32] - truth).mean() < 0.5 * np.abs(guessed[:32] - truth).mean()
 
 
+def error(sound, frames, encoder):
+    """The relative error of the magnitudes of a sound that was made of the frames, against those of the frames."""
+    made = encoder.magnitudes(encoder.encode(sound, padded=False)[None])[0]
+    wanted = encoder.magnitudes(frames[None, encoder.decoder().context :][:, : len(made)])[0]
+    return np.linalg.norm(made - wanted) / np.linalg.norm(wanted)
+
+
+def test_pieces_of_music_are_nearly_as_good_as_the_whole():
+    encoder = gl.LogSpectrum(512, 128)
+    frames = encoder.encode(gl.tune.compose(4, 8000, random_seed=2))
+    decoder = encoder.decoder()
+    whole, *pieces = (
+        error(np.concatenate(list(decoder.stream(np.split(frames, range(size, len(frames), size))))), frames, encoder)
+        for size in (len(frames), 32, 4)
+    )
+    assert whole < 0.1
+    assert max(pieces) < whole + 0.05
+
+
+def test_long_pieces_are_cut_so_that_memory_is_constant(melody, monkeypatch):
+    encoder = gl.LogSpectrum(64, 16, iterations=4)
+    frames = encoder.encode(melody[:2000])
+    cut = np.concatenate(list(encoder.decoder().stream(np.split(frames, range(50, len(frames), 50)))))
+    monkeypatch.setattr("gruvlike.decoders._griffin_lim.LONGEST", 50)
+    np.testing.assert_array_equal(np.concatenate(list(encoder.decoder().stream([frames]))), cut)
+    np.testing.assert_array_equal(encoder.decode(frames), cut)
+
+
+def test_each_clip_of_a_batch_sounds_as_it_does_alone(melody):
+    encoder = gl.LogSpectrum(64, 16, iterations=4)
+    frames = encoder.encode(np.stack([melody[:640], melody[640:1280]]))
+    for one, together in zip(frames, encoder.decode(frames), strict=True):
+        np.testing.assert_array_equal(encoder.decode(one), together)
+
+
+@pytest.mark.parametrize("hertz", [500, 777.7])
+def test_a_steady_sine_comes_back_without_iterations_to_speak_of(hertz):
+    """The start alone is right for sines: it finds the frequency between the bins, and lets the phase run on."""
+    encoder = gl.LogSpectrum(256, 64, iterations=1)
+    sine = np.sin(2 * np.pi * hertz * np.arange(8000) / 8000).astype("float32")
+    inner = encoder.decode(encoder.encode(sine, padded=False))[1000:-1000]
+    times = np.arange(len(inner)) / 8000
+    quadrature = np.stack([np.sin(2 * np.pi * hertz * times), np.cos(2 * np.pi * hertz * times)], axis=1)
+    left = inner - quadrature @ np.linalg.lstsq(quadrature, inner)[0]
+    assert np.linalg.norm(left) < 0.1 * np.linalg.norm(inner)
+
+
+def test_sound_begins_after_a_silent_seed(melody):
+    """Silence has no phases that could go on."""
+    encoder = gl.LogSpectrum(64, 16)
+    frames = encoder.encode(melody[:640], padded=False)
+    after_silence = np.concatenate(list(encoder.decoder().stream([frames], np.zeros(encoder.span(3), "float32"))))
+    assert np.std(after_silence[100:]) > 0.5 * np.std(melody[100:640])
+
+
 def test_decoders_by_name():
     encoder = gl.MDCT(16)
     assert gl.decoders.get("overlap_add", encoder=encoder).encoder is encoder

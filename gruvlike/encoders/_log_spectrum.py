@@ -24,8 +24,8 @@ class LogSpectrum(Encoder):
     A frame holds `log(sqrt(m**2 + floor**2))` for the `frame_size // 2 + 1` magnitudes m, where 1 is a full-scale
     sine; with `mels`, the logarithm of their means under that many triangular mel filters.
 
-    The contract has exceptions here (`invertible` is False). `decode` rebuilds a phase by the fast Griffin-Lim
-    method, so that it returns a sound with nearly this spectrum, not the same samples; it runs on the host only, on
+    The contract has exceptions here (`invertible` is False). `decode` rebuilds a phase (`decoders.GriffinLim`),
+    so that it returns a sound with nearly this spectrum, not the same samples; it runs on the host only, on
     numpy arrays, without a gradient. `decode_stream` synthesizes each piece with the frames before it held fixed:
     pieces join, but are not `decode` of the whole.
 
@@ -38,7 +38,7 @@ class LogSpectrum(Encoder):
         floor_db: The level of silence, below that of a full-scale sine.
         iterations: Of Griffin-Lim.
         momentum: Of the fast Griffin-Lim method; 0 is the original method.
-        random_seed: Of the phases to start from: the same frames always give the same sound.
+        random_seed: Of the phases of the first frame: the same frames always give the same sound.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Raises:
@@ -53,6 +53,7 @@ class LogSpectrum(Encoder):
     References:
         Griffin and Lim, Signal Estimation from Modified Short-Time Fourier Transform, IEEE TASSP 32, 1984.
         Perraudin, Balazs and Søndergaard, A Fast Griffin-Lim Algorithm, WASPAA 2013.
+        Beauregard, Harish and Wyse, Single Pass Spectrogram Inversion, DSP 2015 (the start).
         Zhu, Beauregard and Wyse, Real-Time Iterative Spectrum Inversion with Look-Ahead, ICME 2006 (the fixed past).
     """
 
@@ -67,7 +68,7 @@ class LogSpectrum(Encoder):
         sample_rate: int | None = None,
         window: str | tuple[str, float] = "hann",
         floor_db: float = -100.0,
-        iterations: int = 32,
+        iterations: int = 16,
         momentum: float = 0.99,
         random_seed: int = 0,
         **kwargs: object,
@@ -132,7 +133,7 @@ class LogSpectrum(Encoder):
 
     def _rebuild(self, frames: Tensor, xp: ArrayFunctions) -> np.ndarray:
         nothing = np.zeros((frames.shape[0], 0), "float32")  # fewer frames than overlap cover no sample fully
-        return next(self.decoder().stream([np.asarray(frames)]), nothing)
+        return np.concatenate([nothing, *self.decoder().stream([np.asarray(frames)])], axis=1)
 
 
 def _mel_filters(mels: int, sample_rate: int | None, frame_size: int) -> np.ndarray:

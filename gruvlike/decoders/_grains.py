@@ -6,6 +6,7 @@ import numpy as np
 
 from gruvlike._contracts import AnyMusic
 from gruvlike._music import tracks
+from gruvlike.decoders._griffin_lim import SpectrumEncoder
 
 FULL_SCALE = 32_768
 QUIET = 1e-3  # magnitude below which loudness makes no difference
@@ -14,22 +15,14 @@ STRIDE = 2  # frames from grain to grain
 _AT_ONCE = 16  # grains that are looked up at once: a bound of memory
 
 
-class SpectrumEncoder(Protocol):
+class GrainEncoder(SpectrumEncoder, Protocol):
     """As much of a `LogSpectrum` as unit selection needs."""
-
-    frame_size: int
-    hop: int
-    lap: int
-    analysis_window: np.ndarray
 
     def encode(self, samples: np.ndarray, padded: bool) -> np.ndarray:
         """Returns the frames (T, F) of samples (S,)."""
 
     def span(self, steps: int) -> int:
         """Returns how many samples lie under so many frames."""
-
-    def magnitudes(self, frames: np.ndarray) -> np.ndarray:
-        """Returns the magnitudes (B, T, frame_size // 2 + 1) of frames (B, T, F)."""
 
 
 class Grains(NamedTuple):
@@ -81,7 +74,7 @@ def loudness(magnitudes: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return 0.5 * np.log(np.add.reduceat(magnitudes**2, edges, axis=1) + QUIET**2)
 
 
-def cut_grains(encoder: SpectrumEncoder, music: AnyMusic, size: int, limit: int) -> Grains:
+def cut_grains(encoder: GrainEncoder, music: AnyMusic, size: int, limit: int) -> Grains:
     """Cuts at most `limit` grains of `size` frames from music; of more music, evenly spread excerpts of ten seconds."""
     excerpts = _excerpts(encoder, music, size, limit)
     edges = edges_of(BANDS, encoder.frame_size // 2 + 1)
@@ -92,11 +85,11 @@ def cut_grains(encoder: SpectrumEncoder, music: AnyMusic, size: int, limit: int)
     mean, deviation = every.mean(axis=0), every.std(axis=0) + 1e-3
     every = ((every - mean) / deviation).astype("float32")
     # A grain is followed by another one of its excerpt: the one that continues it must exist.
-    starts = [
+    starting = [
         first + np.arange(0, len(one) - 2 * size - 1, STRIDE) for first, one in zip(first_frames, levels, strict=False)
     ]
     places = [first + encoder.hop * np.arange(len(one)) for first, one in zip(first_samples, levels, strict=False)]
-    starts = np.concatenate(starts)
+    starts = np.concatenate(starting)
     table = np.concatenate([every[starts + k] for k in range(size + 1)], axis=1)
     return Grains(
         *(
@@ -110,7 +103,7 @@ def cut_grains(encoder: SpectrumEncoder, music: AnyMusic, size: int, limit: int)
     )
 
 
-def _excerpts(encoder: SpectrumEncoder, music: AnyMusic, size: int, limit: int) -> list[np.ndarray]:
+def _excerpts(encoder: GrainEncoder, music: AnyMusic, size: int, limit: int) -> list[np.ndarray]:
     """Returns float32 excerpts of the tracks that hold about `limit` grains, or all the music."""
     sounds = [sound.samples for sound in tracks(music)]
     shortest, room = encoder.span(4 * size), limit * STRIDE * encoder.hop

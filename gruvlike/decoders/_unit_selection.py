@@ -7,7 +7,7 @@ import numpy as np
 from gruvlike import _checks
 from gruvlike._contracts import AnyMusic
 from gruvlike.decoders._decoder import Decoder
-from gruvlike.decoders._grains import SpectrumEncoder, cut_grains
+from gruvlike.decoders._grains import GrainEncoder, cut_grains
 from gruvlike.decoders._voice import Chooser, Follower, Voice
 
 
@@ -53,7 +53,7 @@ class UnitSelection(Decoder):
 
     def __init__(
         self,
-        encoder: SpectrumEncoder,
+        encoder: GrainEncoder,
         music: AnyMusic,
         grain: int = 4,
         neighbors: int = 24,

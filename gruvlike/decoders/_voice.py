@@ -4,7 +4,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from gruvlike._arrays import scipy_fft
-from gruvlike.decoders._grains import Grains, SpectrumEncoder, edges_of, loudness
+from gruvlike.decoders._grains import Grains, GrainEncoder, edges_of, loudness
 from gruvlike.decoders._overlap import overlap_added
 
 FOLLOWED = 16  # bands whose loudness is corrected
@@ -23,8 +23,9 @@ class Chooser:
         continuity: The weight of a join that fits.
     """
 
-    def __init__(self, encoder: SpectrumEncoder, grains: Grains, size: int, neighbors: int, continuity: float):
+    def __init__(self, encoder: GrainEncoder, grains: Grains, size: int, neighbors: int, continuity: float):
         self.encoder, self.grains, self.size = encoder, grains, size
+        self.advance = size * encoder.hop
         self.neighbors, self.continuity = min(neighbors, len(grains.starts)), continuity
 
     def chosen(self, magnitudes: np.ndarray, last: int | None) -> list[int]:
@@ -56,7 +57,7 @@ class Chooser:
             place: Where in the music its first sample is known to be, or `None`: near that of the frame.
         """
         size, samples = self.encoder.frame_size, self.grains.samples
-        quarter, length = size // 4, self.size * self.encoder.hop + size
+        quarter, length = size // 4, self.advance + size
         nominal = int(self.grains.places[start])
         if not len(raw):
             return samples[nominal : nominal + length], nominal
@@ -83,7 +84,7 @@ class Follower:
         share: Of the difference that is corrected.
     """
 
-    def __init__(self, encoder: SpectrumEncoder, share: float):
+    def __init__(self, encoder: GrainEncoder, share: float):
         self.encoder, self.share = encoder, share
         bins = np.arange(encoder.frame_size // 2 + 1)
         self.edges = edges_of(FOLLOWED, len(bins))
@@ -124,7 +125,7 @@ class Voice:
         self.raw = np.zeros(0, "float32") if seed is None else seed[: encoder.span(context)].astype("float32")
         self.offset = known * encoder.hop  # in `raw`, of the next grain
         self.last: int | None = None  # first frame of the last grain
-        self.place: int | None = None  # and where it lies in the music
+        self.place = 0  # and where it lies in the music
         self.wanted = np.full((known, len(follower.edges)), np.nan)  # of the frames of `raw`: loudness in bands
         self.carry = np.zeros(encoder.lap, "float32")  # of corrected frames, into the next one
         self.known, self.dropped = known, encoder.lap
@@ -142,7 +143,7 @@ class Voice:
         left = 0 if self.frames is None else len(self.frames)
         if self.frames is not None and left:
             size = self.chooser.size
-            count = max(-(-(left - 1) // size), 0 if len(self.raw) else 1)
+            count = max(-(-(left - 1) // size), 1 if self.last is None else 0)
             short = count * size + 1 - left
             self.frames = np.concatenate([self.frames, np.repeat(self.frames[-1:], short, axis=0)])
             self._choose(count)
@@ -158,10 +159,11 @@ class Voice:
         chooser, span = self.chooser, count * self.chooser.size
         magnitudes = chooser.encoder.magnitudes(self.frames[None, : span + 1])[0]
         for start in chooser.chosen(magnitudes, self.last):
-            goes_on = self.last is not None and self.place is not None and start == self.last + chooser.size
-            place = self.place + chooser.size * chooser.encoder.hop if goes_on else None
+            place = None
+            if self.last is not None and start == self.last + chooser.size:
+                place = self.place + chooser.advance
             self.raw, self.place = chooser.joined(self.raw, self.offset, start, place)
-            self.offset, self.last = self.offset + chooser.size * chooser.encoder.hop, start
+            self.offset, self.last = self.offset + chooser.advance, start
         self.wanted = np.concatenate([self.wanted, loudness(magnitudes[:span], self.follower.edges)])
         self.frames = self.frames[span:]
 

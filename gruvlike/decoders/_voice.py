@@ -4,7 +4,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from gruvlike._arrays import scipy_fft
-from gruvlike.decoders._grains import Grains, GrainEncoder, edges_of, loudness
+from gruvlike.decoders._grains import GrainEncoder, Grains, edges_of, loudness
 from gruvlike.decoders._overlap import overlap_added
 
 FOLLOWED = 16  # bands whose loudness is corrected

@@ -28,7 +28,7 @@ ARROWS = {
     "rhythm": set(),
     "corpus": {"_music", "audio", "rhythm", "windows"},
     "windows": set(),
-    "decoders": {"_arrays"},
+    "decoders": {"_arrays", "_music"},
     "encoders": {"_arrays", "decoders"},
     "normalizers": {"_arrays", "_backend", "_music"},
     "heads": {"_arrays"},

@@ -124,15 +124,11 @@ def test_each_clip_of_a_batch_sounds_as_it_does_alone(melody):
 
 
 @pytest.mark.parametrize("hertz", [500, 777.7])
-def test_a_steady_sine_comes_back_without_iterations_to_speak_of(hertz):
+def test_a_steady_sine_needs_no_iterations_to_speak_of(hertz):
     """The start alone is right for sines: it finds the frequency between the bins, and lets the phase run on."""
     encoder = gl.LogSpectrum(256, 64, iterations=1)
-    sine = np.sin(2 * np.pi * hertz * np.arange(8000) / 8000).astype("float32")
-    inner = encoder.decode(encoder.encode(sine, padded=False))[1000:-1000]
-    times = np.arange(len(inner)) / 8000
-    quadrature = np.stack([np.sin(2 * np.pi * hertz * times), np.cos(2 * np.pi * hertz * times)], axis=1)
-    left = inner - quadrature @ np.linalg.lstsq(quadrature, inner)[0]
-    assert np.linalg.norm(left) < 0.1 * np.linalg.norm(inner)
+    frames = encoder.encode(np.sin(2 * np.pi * hertz * np.arange(8000) / 8000).astype("float32"), padded=False)
+    assert error(encoder.decode(frames), frames, encoder) < 0.05
 
 
 def test_sound_begins_after_a_silent_seed(melody):
@@ -141,6 +137,66 @@ def test_sound_begins_after_a_silent_seed(melody):
     frames = encoder.encode(melody[:640], padded=False)
     after_silence = np.concatenate(list(encoder.decoder().stream([frames], np.zeros(encoder.span(3), "float32"))))
     assert np.std(after_silence[100:]) > 0.5 * np.std(melody[100:640])
+
+
+@pytest.fixture(scope="module")
+def units():
+    """A decoder of grains, and music that it does not hold."""
+    encoder = gl.LogSpectrum(256, 64)
+    music = gl.tune.compose(12, 8000, random_seed=3)
+    return gl.decoders.UnitSelection(encoder, music[: 9 * 8000]), music[9 * 8000 :]
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 41])
+def test_grains_do_not_depend_on_the_pieces(units, steps):
+    decoder, music = units
+    frames = np.stack([decoder.encoder.encode(music[start:])[:steps] for start in (0, 4000)])
+    for seed in (None, np.stack([music, music])[:, : decoder.encoder.span(decoder.context)]):
+        whole, *others = (
+            np.concatenate([np.zeros((2, 0)), *decoder.stream(np.split(frames, range(size, steps, size), 1), seed)], 1)
+            for size in (steps, 1, 3, 7)
+        )
+        assert whole.shape == (2, max(0, steps * 64 - decoder.encoder.lap))
+        for other in others:
+            np.testing.assert_allclose(other, whole, atol=1e-5)
+        alone = np.concatenate([np.zeros(0), *decoder.stream([frames[1]], None if seed is None else seed[1])])
+        np.testing.assert_allclose(alone, whole[1], atol=1e-5)
+
+
+def test_music_of_the_table_comes_back_as_it_is(units):
+    """Its own grains are the nearest, each goes on from the one before, and nothing is left to correct."""
+    decoder, _ = units
+    music = gl.tune.compose(12, 8000, random_seed=3)[640 : 640 + 6400]
+    frames = decoder.encoder.encode(music, padded=False)
+    sound = np.concatenate(list(decoder.stream([frames])))
+    lap = decoder.encoder.lap
+    np.testing.assert_allclose(sound[: -2 * lap], music[lap : lap + len(sound)][: -2 * lap], atol=1e-3)
+
+
+def test_other_music_keeps_its_loudness(units):
+    decoder, music = units
+    swelling = music[:16_000] * np.linspace(0.1, 1, 16_000, dtype="float32")
+    frames = decoder.encoder.encode(swelling, padded=False)
+    following, still = (
+        np.concatenate(list(gl.decoders.UnitSelection(decoder.encoder, music, follow=follow).stream([frames])))
+        for follow in (1.0, 0.0)
+    )
+    levels = [np.log(np.std(x[: 64 * 240].reshape(-1, 960), axis=1)) for x in (swelling[192:], following, still)]
+    assert np.abs(levels[1] - levels[0]).mean() < 0.2
+    assert np.abs(levels[1] - levels[0]).mean() < 0.7 * np.abs(levels[2] - levels[0]).mean()
+
+
+def test_a_table_of_grains_is_bounded():
+    music = [(0.1 * np.random.default_rng(k).normal(size=4000)).astype("float32") for k in range(4)]
+    encoder = gl.LogSpectrum(64, 16)
+    many, few = (gl.decoders.UnitSelection(encoder, music, limit=limit)._chooser.grains for limit in (9999, 100))
+    assert len(few.starts) <= 100 < len(many.starts)
+    assert len(few.samples) < 0.5 * len(many.samples)
+    pcm = [(32768 * one).astype("int16") for one in music]
+    like = gl.decoders.UnitSelection(encoder, pcm)._chooser.grains
+    np.testing.assert_allclose(like.samples, many.samples, atol=1e-4)
+    with pytest.raises(ValueError, match="a few grains"):
+        gl.decoders.UnitSelection(encoder, music[0][:200])
 
 
 def test_decoders_by_name():

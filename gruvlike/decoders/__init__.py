@@ -10,10 +10,15 @@ from gruvlike._checks import by_name
 from gruvlike.decoders._decoder import Decoder
 from gruvlike.decoders._griffin_lim import GriffinLim
 from gruvlike.decoders._overlap_add import OverlapAdd
+from gruvlike.decoders._unit_selection import UnitSelection
 
-__all__ = ["Decoder", "GriffinLim", "OverlapAdd", "get"]
+__all__ = ["Decoder", "GriffinLim", "OverlapAdd", "UnitSelection", "get"]
 
-_NAMES: dict[str, type[Decoder]] = {"overlap_add": OverlapAdd, "griffin_lim": GriffinLim}
+_NAMES: dict[str, type[Decoder]] = {
+    "overlap_add": OverlapAdd,
+    "griffin_lim": GriffinLim,
+    "unit_selection": UnitSelection,
+}
 
 
 def get(decoder: str | Decoder, **options: Any) -> Decoder:

@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from gruvlike import _checks
 from gruvlike._arrays import scipy_fft
 from gruvlike.decoders._decoder import Decoder
+from gruvlike.decoders._overlap import overlap_added
 
 TINY = 1e-12
 LONGEST = 1024  # frames that are rebuilt at once: more of them would only take more memory
@@ -127,14 +128,14 @@ class GriffinLim(Decoder):
         """
         window, size, hop = self.encoder.analysis_window, self.encoder.frame_size, self.encoder.hop
         squares = np.broadcast_to(window**2, (len(magnitudes), size))
-        cover = np.maximum(_overlap_added(squares, hop), 1e-3 * float(np.max(window**2)))
+        cover = np.maximum(overlap_added(squares, hop), 1e-3 * float(np.max(window**2)))
         spectrum = magnitudes * self._first_phases(magnitudes, past)
         previous, levels = np.zeros_like(spectrum), np.empty_like(magnitudes)
         for iteration in range(self.iterations + 1):
             spectrum[: len(past)] = past[: len(spectrum)]
             pieces = scipy_fft().irfft(spectrum, size)
             pieces *= window
-            sound = _overlap_added(pieces, hop)
+            sound = overlap_added(pieces, hop)
             sound /= cover
             if iteration < self.iterations:
                 consistent = self._spectra(sound)[: len(magnitudes)]
@@ -176,14 +177,3 @@ def _peaks_and_turns(magnitudes: np.ndarray, advance: float) -> tuple[np.ndarray
     turns = np.empty(angles.shape, "complex64")
     turns.real, turns.imag = np.cos(angles), np.sin(angles)
     return nearest, turns
-
-
-def _overlap_added(pieces: np.ndarray, hop: int) -> np.ndarray:
-    """Returns `overlap_add` of the pieces (T, frame_size) of one clip, without copies of them."""
-    steps, size = pieces.shape
-    parts = -(-size // hop)
-    blocks = np.zeros((steps + parts - 1, hop), "float32")
-    for i in range(parts):
-        part = pieces[:, i * hop : (i + 1) * hop]
-        blocks[i : i + steps, : part.shape[1]] += part
-    return blocks.reshape(-1)

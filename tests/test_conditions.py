@@ -337,7 +337,7 @@ def test_a_seed_without_a_beat_is_said(music, encoder, monkeypatch):
 def test_conditions_need_carried_states(music, encoder, monkeypatch):
     monkeypatch.setattr(gl.rhythm, "tempo", lambda samples, rate, bpm=None: BEAT)
     generator = gl.Generator(make_model(music, encoder))
-    with pytest.raises(ValueError, match=r'lags, anchor, clock: only for `history="carry"`'):
+    with pytest.raises(ValueError, match=r'clock, lags, anchor: only for `history="carry"`'):
         generator.extend((music[0].pcm / 32768).astype("float32"), steps=5, history="full")
 
 

@@ -131,7 +131,7 @@ def test_beyond_the_seed_nothing_is_sent_to_the_device(generator, melody, monkey
     for kind in (_loops._TensorFlowLoop, _loops._JaxLoop, _loops._TorchLoop):
         run = kind._run
         monkeypatch.setattr(
-            kind, "_run", lambda self, buffer, *a, run=run: read.append(buffer) or run(self, buffer, *a)
+            kind, "_run", lambda self, orders, *a, run=run: read.append(orders.buffer) or run(self, orders, *a)
         )
     generator.extend(melody[:128], steps=30)
     assert len(read) > 3

@@ -46,11 +46,11 @@ class CosineOverTime(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Notes the highest rate, and starts the clock where an earlier part of the run left it."""
-        rate = self.model.optimizer._learning_rate
-        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        rate = self.model.optimizer.get_config()["learning_rate"]
+        if isinstance(rate, dict):  # a schedule, as Keras writes it
             raise ValueError(
                 "The learning rate must be a number, which is lowered over time. Received: an optimizer with a "
-                f"{type(rate).__name__}. Leave one of the two out."
+                f"{rate.get('class_name', 'schedule')}. Leave one of the two out."
             )
         self._highest = self._highest or float(self.model.optimizer.learning_rate)
         self._start = time.monotonic()

@@ -145,7 +145,7 @@ class OwnPast(Condition):
 
 
 def conditions_of(stack: keras.Model) -> list[Condition]:
-    """Returns the conditions that a stack reads, in the order of its layers.
+    """Returns the conditions that a stack reads, in the order of its inputs.
 
     Example:
         >>> import gruvlike as gl
@@ -153,4 +153,6 @@ def conditions_of(stack: keras.Model) -> list[Condition]:
         >>> [condition.name for condition in conditions_of(stack)]
         ['clock', 'lags']
     """
-    return [layer for layer in stack.layers if isinstance(layer, Condition)]
+    found = [layer for layer in stack.layers if isinstance(layer, Condition)]
+    names = [one.name for one in stack.inputs] if found else []  # a subclassed model has no inputs
+    return sorted(found, key=lambda condition: names.index(condition.input_name))

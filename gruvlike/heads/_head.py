@@ -101,8 +101,8 @@ class Head(PlainLayer):
         A stack predicts the difference to frames that it knows, such as the last one, by shifting its outputs by these.
 
         Example:
-            >>> Point().shift(ops.ones((1, 2)), ops.ones((1, 2)))[0, 0] == 2
-            True
+            >>> float(Point().shift(ops.ones((1, 2)), ops.ones((1, 2)))[0, 0])
+            2.0
         """
         raise NotImplementedError(f"{type(self).__name__} must define `shift(output, offset)` for `residual=True`.")
 

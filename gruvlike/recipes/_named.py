@@ -21,5 +21,4 @@ def music() -> Recipe:
         epochs=None,
         minutes=5.0,
         decay=True,
-        choose_by="song",
     )

@@ -77,6 +77,7 @@ def cut(music: Path, out: Path, yardstick: Path | None) -> None:
     """Cuts music into train/, seeds/, reference/ and openings/, once."""
     if (out / "openings").exists():
         return
+    out.mkdir(parents=True, exist_ok=True)
     if yardstick:
         subprocess.run([sys.executable, yardstick / "split.py", music, out], check=True)
         return
@@ -173,7 +174,7 @@ def run(name: str, random_seed: int, out: Path, options: argparse.Namespace) -> 
 
 def columns(row: dict[str, Any]) -> list[object]:
     """Returns the cells of a row of the table."""
-    cells: list[object] = [row["system"], row["random seed"], f"{row['training']:.0f} s"]
+    cells: list[object] = [row["system"], row["random seed"], f"{row['updates']} updates, {row['training']:.0f} s"]
     yard = row.get("yardstick")
     if yard:
         rhythm = yard["rhythm"]
@@ -201,13 +202,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="random seeds of each system")
     parser.add_argument("--yardstick", type=Path, help="folder with split.py and judge.py")
     parser.add_argument("--out", type=Path, default=Path("runs/sound"))
+    parser.add_argument("--name", help="of the music on the page; that of the folder by default")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    out = options.out / options.music.resolve().name
+    name = options.name or options.music.resolve().name
+    out = options.out / name
     cut(options.music, out, options.yardstick)
-    rows = [run(name, seed, out, options) for seed in range(options.seeds) for name in options.systems]
+    rows = [run(system, seed, out, options) for seed in range(options.seeds) for system in options.systems]
     text = table(HEADER, map(columns, rows))
-    write_block("sound.md", f"ladder: {options.music.resolve().name}", f"{text}\n\n{machine()}")
+    write_block("sound.md", f"ladder: {name}", f"{text}\n\n{machine()}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from gruvlike import _checks
 from gruvlike._arrays import scipy_fft
 from gruvlike.decoders._decoder import Decoder
-from gruvlike.decoders._overlap import overlap_added
+from gruvlike.decoders._pieces import overlap_added, short
 
 TINY = 1e-12
 LONGEST = 1024  # frames that are rebuilt at once: more of them would only take more memory
@@ -87,7 +87,7 @@ class GriffinLim(Decoder):
         past: list[np.ndarray] = []
         if seed is not None and self.context and seed.shape[-1] >= self.encoder.frame_size:
             past = [self._spectra(clip) for clip in np.atleast_2d(seed)]
-        for piece in _short(pieces):
+        for piece in short(pieces, LONGEST):
             single = piece.ndim == 2
             piece = piece[None] if single else piece
             held = piece if held is None else np.concatenate([held, piece], axis=1)
@@ -145,13 +145,6 @@ class GriffinLim(Decoder):
                 previous *= np.divide(magnitudes, levels, out=levels)
                 spectrum, previous = previous, consistent
         return sound, spectrum
-
-
-def _short(pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yields the pieces, the longer ones in parts of `LONGEST` frames."""
-    for piece in pieces:
-        for start in range(0, piece.shape[-2], LONGEST):
-            yield piece[..., start : start + LONGEST, :]
 
 
 def _peaks_and_turns(magnitudes: np.ndarray, advance: float) -> tuple[np.ndarray, np.ndarray]:

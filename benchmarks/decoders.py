@@ -24,15 +24,8 @@ import gruvlike as gl
 
 RATE, FRAME_SIZE, HOP, COMPONENTS = 16_000, 1024, 256, 128
 HEADER = (
-    "floor, dB",
-    "components",
-    "iterations",
-    "momentum",
-    "frames a piece",
-    "FAD",
-    "to itself",
-    "error",
-    "times real time",
+    *("decoder", "floor, dB", "components", "iterations", "momentum", "frames a piece"),
+    *("FAD", "to itself", "error", "times real time"),
 )
 log = logging.getLogger("decoders")
 Embed = Callable[[np.ndarray], np.ndarray]
@@ -46,16 +39,21 @@ class Case(NamedTuple):
     iterations: int = 16
     momentum: float = 0.99
     piece: int | None = None
+    decoder: str = "griffin_lim"
 
     def cells(self) -> list[str]:
         """The row's first cells."""
-        return ["all" if value is None else f"{value:g}" for value in self]
+        numbers = ["all" if value is None else f"{value:g}" for value in self[:-1]]
+        if self.decoder != "griffin_lim":
+            numbers[2:4] = "--"
+        return [self.decoder, *numbers]
 
 
 CASES = (
     *(Case(iterations=count) for count in (1, 2, 4, 8, 16, 32, 64)),
     *(Case(iterations=count, piece=piece) for count in (8, 16) for piece in (4, 16, 64)),
     *(Case(momentum=momentum) for momentum in (0.0, 0.5)),
+    Case(decoder="unit_selection"),
     *(Case(floor_db=floor, components=None) for floor in (-78.0, -100.0)),
     *(Case(floor_db=-100.0, iterations=count) for count in (8, 16, 32)),
 )
@@ -98,9 +96,15 @@ def spectral_error(encoder: gl.LogSpectrum, frames: np.ndarray, sound: np.ndarra
     return float(np.linalg.norm(made - wanted) / np.linalg.norm(wanted))
 
 
-def decode(case: Case, encoder: gl.LogSpectrum, frames: np.ndarray) -> tuple[np.ndarray, float]:
+def decoder_of(case: Case, encoder: gl.LogSpectrum, music: list[np.ndarray]) -> gl.decoders.Decoder:
+    """Returns the decoder of a row."""
+    if case.decoder == "unit_selection":
+        return gl.decoders.UnitSelection(encoder, music)
+    return gl.decoders.GriffinLim(encoder, case.iterations, case.momentum)
+
+
+def decode(case: Case, decoder: gl.decoders.Decoder, frames: np.ndarray) -> tuple[np.ndarray, float]:
     """Returns the sound of the frames (T, F), and the seconds of processor time that it took."""
-    decoder = gl.decoders.GriffinLim(encoder, case.iterations, case.momentum)
     length = case.piece or len(frames)
     start = time.process_time()
     sound = np.concatenate(list(decoder.stream(frames[i : i + length] for i in range(0, len(frames), length))))
@@ -116,7 +120,7 @@ def rows(cases: tuple[Case, ...], tracks: list[np.ndarray], embed: Embed, count:
     }
     yield [
         "the clips",
-        *"-----"[: len(Case._fields) - 1],
+        *"-----",
         f"{distance(vectors['reference'], vectors['clips']):.1f}",
         "0",
         "0",
@@ -127,7 +131,8 @@ def rows(cases: tuple[Case, ...], tracks: list[np.ndarray], embed: Embed, count:
         channel = Channel(encoder, fitting)
         for case in (case for case in cases if case.floor_db == floor_db):
             frames = [channel(encoder.encode(clip), case.components) for clip in clips]
-            sounds, seconds = zip(*(decode(case, encoder, one) for one in frames), strict=True)
+            decoder = decoder_of(case, encoder, fitting)
+            sounds, seconds = zip(*(decode(case, decoder, one) for one in frames), strict=True)
             made = np.concatenate([embed(sound[:size]) for sound in sounds])
             error = np.mean([spectral_error(encoder, *pair) for pair in zip(frames, sounds, strict=True)])
             distances = [f"{distance(vectors[name], made):.1f}" for name in ("reference", "clips")]

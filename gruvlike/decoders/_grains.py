@@ -1,4 +1,4 @@
-"""Music as a table of grains: short runs of frames that can be looked up by their loudness in bands."""
+"""Music as a table of grains: short runs of frames that can be looked up by their likeness to other frames."""
 
 from typing import NamedTuple, Protocol
 
@@ -10,9 +10,10 @@ from gruvlike.decoders._griffin_lim import SpectrumEncoder
 
 FULL_SCALE = 32_768
 QUIET = 1e-3  # magnitude below which loudness makes no difference
-BANDS = 48  # of loudness, by which grains are found
+NUMBERS = 48  # principal components of a frame, by which grains are compared
+STRONGEST = 16  # of them, by which the table is searched
 STRIDE = 2  # frames from grain to grain
-_AT_ONCE = 16  # grains that are looked up at once: a bound of memory
+_AT_ONCE = 64  # grains that are looked up at once: a bound of memory
 
 
 class GrainEncoder(SpectrumEncoder, Protocol):
@@ -31,32 +32,32 @@ class Grains(NamedTuple):
     Attributes:
         samples: Of all excerpts, float32 (S,).
         places: The first sample of each frame, (N,).
-        levels: Loudness in bands of each frame, in units of its deviation over the music, float32 (N, D).
+        numbers: The principal components of each frame, float32 (N, D).
         starts: The first frame of each grain of the table, (G,).
-        table: Levels of the frames 0 to `size` of each grain, float32 (G, (size + 1) * D).
+        table: The strongest components of the frames 0 to `size` of each grain, float32 (G, (size + 1) * D').
         norms: The sum of the squares of each row of the table, (G,).
-        mean, deviation: Of the loudness in each band, (D,).
-        edges: The first bin of each band.
+        mean: Of the frames, float32 (F,).
+        directions: Of the components, for frames without their mean, float32 (F, D).
     """
 
     samples: np.ndarray
     places: np.ndarray
-    levels: np.ndarray
+    numbers: np.ndarray
     starts: np.ndarray
     table: np.ndarray
     norms: np.ndarray
     mean: np.ndarray
-    deviation: np.ndarray
-    edges: np.ndarray
+    directions: np.ndarray
 
-    def levels_of(self, magnitudes: np.ndarray) -> np.ndarray:
-        """Returns the levels (T, D) of frames with these magnitudes (T, K)."""
-        return ((loudness(magnitudes, self.edges) - self.mean) / self.deviation).astype("float32")
+    def numbers_of(self, frames: np.ndarray) -> np.ndarray:
+        """Returns the principal components (T, D) of frames (T, F)."""
+        return (frames - self.mean) @ self.directions
 
     def nearest(self, wanted: np.ndarray, count: int) -> np.ndarray:
-        """Returns the first frames (n, count) of the grains of the table that are nearest to the rows (n, ...)."""
+        """Returns the first frames (n, count) of the grains that are nearest to n runs of numbers (n, size + 1, D)."""
         found = []
-        for some in np.split(wanted.reshape(len(wanted), -1), range(_AT_ONCE, len(wanted), _AT_ONCE)):
+        rows = wanted[:, :, :STRONGEST].reshape(len(wanted), -1)
+        for some in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE)):
             distances = self.norms - 2 * some @ self.table.T
             found.append(self.starts[np.argpartition(distances, count - 1, axis=1)[:, :count]])
         return np.concatenate(found)
@@ -77,30 +78,32 @@ def loudness(magnitudes: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def cut_grains(encoder: GrainEncoder, music: AnyMusic, size: int, limit: int) -> Grains:
     """Cuts at most `limit` grains of `size` frames from music; of more music, evenly spread excerpts of ten seconds."""
     excerpts = _excerpts(encoder, music, size, limit)
-    edges = edges_of(BANDS, encoder.frame_size // 2 + 1)
-    levels = [loudness(encoder.magnitudes(encoder.encode(x, padded=False)[None])[0], edges) for x in excerpts]
-    first_frames = np.cumsum([0, *map(len, levels)])
-    first_samples = np.cumsum([0, *map(len, excerpts)])
-    every = np.concatenate(levels)
-    mean, deviation = every.mean(axis=0), every.std(axis=0) + 1e-3
-    every = ((every - mean) / deviation).astype("float32")
-    # A grain is followed by another one of its excerpt: the one that continues it must exist.
-    starting = [
-        first + np.arange(0, len(one) - 2 * size - 1, STRIDE) for first, one in zip(first_frames, levels, strict=False)
-    ]
-    places = [first + encoder.hop * np.arange(len(one)) for first, one in zip(first_samples, levels, strict=False)]
-    starts = np.concatenate(starting)
-    table = np.concatenate([every[starts + k] for k in range(size + 1)], axis=1)
-    return Grains(
-        *(
-            np.concatenate([*excerpts, np.zeros(encoder.span(2 * size), "float32")]),
-            np.concatenate(places),
-            every,
-            starts,
-            table,
-        ),
-        *((table**2).sum(axis=1), mean, deviation, edges),
-    )
+    mean, directions = _components(encoder, excerpts)
+    numbers = [(encoder.encode(excerpt, padded=False) - mean) @ directions for excerpt in excerpts]
+    starts, places, frame, sample = [], [], 0, 0
+    for excerpt, one in zip(excerpts, numbers, strict=True):
+        # The grain that goes on from a grain must lie in the same excerpt.
+        starts.append(frame + np.arange(0, len(one) - 2 * size - 1, STRIDE))
+        places.append(sample + encoder.hop * np.arange(len(one)))
+        frame, sample = frame + len(one), sample + len(excerpt)
+    every, first = np.concatenate(numbers), np.concatenate(starts)
+    samples = np.concatenate([*excerpts, np.zeros(encoder.span(2 * size), "float32")])  # a grain may be moved a little
+    table = np.concatenate([every[first + k, :STRONGEST] for k in range(size + 1)], axis=1)
+    norms = np.einsum("ij,ij->i", table, table)
+    return Grains(samples, np.concatenate(places), every, first, table, norms, mean, directions)
+
+
+def _components(encoder: GrainEncoder, excerpts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the mean of the frames, and the strongest principal directions of standardized frames, over them."""
+    count, total, squares = 0, np.zeros(()), np.zeros(())
+    for excerpt in excerpts:
+        frames = encoder.encode(excerpt, padded=False).astype("float64")
+        count, total, squares = count + len(frames), total + frames.sum(axis=0), squares + frames.T @ frames
+    mean = total / count
+    covariance = squares / count - np.outer(mean, mean)
+    deviation = np.sqrt(np.maximum(np.diag(covariance), 0)) + QUIET
+    directions = np.linalg.eigh(covariance / np.outer(deviation, deviation))[1][:, ::-1][:, :NUMBERS]
+    return mean.astype("float32"), (directions / deviation[:, None]).astype("float32")
 
 
 def _excerpts(encoder: GrainEncoder, music: AnyMusic, size: int, limit: int) -> list[np.ndarray]:

@@ -8,16 +8,19 @@ from gruvlike import _checks
 from gruvlike._contracts import AnyMusic
 from gruvlike.decoders._decoder import Decoder
 from gruvlike.decoders._grains import GrainEncoder, cut_grains
+from gruvlike.decoders._pieces import short
 from gruvlike.decoders._voice import Chooser, Follower, Voice
+
+LONGEST = 256  # frames that get their grains at once: more of them would only take more memory
 
 
 class UnitSelection(Decoder):
     """An overlap-add of real sound: each few frames are replaced by a grain of music with nearly the same spectrum.
 
-    Grains are found by their loudness in bands. Of the nearest ones, and of the grain that goes on from the one before,
-    the one is taken whose frames are near and whose beginning is like the end of the grain before. Grains fade into
-    each other where their waveforms agree. At last the loudness in 16 bands is drawn to that of the frames, so that
-    the song keeps its own dynamics.
+    Grains are found by the principal components of their frames. Of the nearest ones, and of the grain that goes on
+    from the one before, the one is taken whose frames are near and whose beginning is like the end of the grain before.
+    Grains fade into each other where their waveforms agree. At last the loudness in 16 bands is drawn to that of the
+    frames, so that the song keeps its own dynamics.
 
     Phases and fine structure are those of recorded sound: frames that a network has predicted sound clearer than by
     `GriffinLim`. Frames of real music lose more than by `GriffinLim`: they come back as a collage. The sound does not
@@ -56,7 +59,7 @@ class UnitSelection(Decoder):
         encoder: GrainEncoder,
         music: AnyMusic,
         grain: int = 4,
-        neighbors: int = 24,
+        neighbors: int = 64,
         continuity: float = 0.3,
         follow: float = 1.0,
         limit: int = 65_536,
@@ -85,7 +88,7 @@ class UnitSelection(Decoder):
         """
         voices: list[Voice] = []
         single = False
-        for piece in pieces:
+        for piece in short(pieces, LONGEST):
             single = piece.ndim == 2
             piece = piece[None] if single else piece
             if not voices:

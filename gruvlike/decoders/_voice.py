@@ -5,7 +5,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from gruvlike._arrays import scipy_fft
 from gruvlike.decoders._grains import GrainEncoder, Grains, edges_of, loudness
-from gruvlike.decoders._overlap import overlap_added
+from gruvlike.decoders._pieces import overlap_added
 
 FOLLOWED = 16  # bands whose loudness is corrected
 MOST = float(np.log(4.0))  # of a correction: 12 dB
@@ -28,20 +28,20 @@ class Chooser:
         self.advance = size * encoder.hop
         self.neighbors, self.continuity = min(neighbors, len(grains.starts)), continuity
 
-    def chosen(self, magnitudes: np.ndarray, last: int | None) -> list[int]:
-        """Returns the first frames of n grains for magnitudes (n * size + 1, K); `last` is that of the grain before."""
-        levels, chosen = self.grains.levels, []
-        wanted = sliding_window_view(self.grains.levels_of(magnitudes), self.size + 1, axis=0)[:: self.size]
+    def chosen(self, frames: np.ndarray, last: int | None) -> list[int]:
+        """Returns the first frames of n grains for frames (n * size + 1, F); `last` is that of the grain before."""
+        numbers, chosen = self.grains.numbers, []
+        wanted = sliding_window_view(self.grains.numbers_of(frames), self.size + 1, axis=0)[:: self.size]
         wanted = wanted.transpose(0, 2, 1)
         nearest = self.grains.nearest(wanted, self.neighbors)
-        for frames, found in zip(wanted, nearest, strict=True):
+        for goal, found in zip(wanted, nearest, strict=True):
             going_on = None if last is None else last + self.size
-            if going_on is not None and going_on + self.size < len(levels):
+            if going_on is not None and going_on + self.size < len(numbers):
                 found = np.append(found, going_on)
-            costs = ((levels[found[:, None] + np.arange(self.size + 1)] - frames) ** 2).sum(axis=(1, 2))
+            costs = ((numbers[found[:, None] + np.arange(self.size + 1)] - goal) ** 2).sum(axis=(1, 2))
             if going_on is not None:
-                ends = levels[np.minimum(going_on + np.arange(2), len(levels) - 1)]
-                joins = ((levels[found[:, None] + np.arange(2)] - ends) ** 2).sum(axis=(1, 2))
+                ends = numbers[np.minimum(going_on + np.arange(2), len(numbers) - 1)]
+                joins = ((numbers[found[:, None] + np.arange(2)] - ends) ** 2).sum(axis=(1, 2))
                 costs = costs + 0.5 * self.continuity * (self.size + 1) * joins
             last = int(found[np.argmin(costs)])
             chosen.append(last)
@@ -158,7 +158,7 @@ class Voice:
             return
         chooser, span = self.chooser, count * self.chooser.size
         magnitudes = chooser.encoder.magnitudes(self.frames[None, : span + 1])[0]
-        for start in chooser.chosen(magnitudes, self.last):
+        for start in chooser.chosen(self.frames[: span + 1], self.last):
             place = None
             if self.last is not None and start == self.last + chooser.size:
                 place = self.place + chooser.advance

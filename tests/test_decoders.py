@@ -186,6 +186,19 @@ def test_other_music_keeps_its_loudness(units):
     assert np.abs(levels[1] - levels[0]).mean() < 0.7 * np.abs(levels[2] - levels[0]).mean()
 
 
+def test_a_song_of_grains_joins_its_seed_and_streams(units):
+    decoder, music = units
+    generator = generator_of(decoder.encoder, music, decoder=decoder)
+    seed = music[:4000]
+    song = generator.extend(seed, steps=20, include_seed=True)
+    assert song.shape == (4000 + 20 * 64,)
+    kept = 4000 - decoder.encoder.lap
+    np.testing.assert_allclose(song[:kept], seed[:kept], atol=1e-6)
+    assert np.abs(np.diff(song[kept - 8 :])).max() < 1.5 * np.abs(np.diff(seed)).max()
+    pieces = list(generator.stream(seed, steps=20, frames_at_once=3))
+    np.testing.assert_allclose(np.concatenate(pieces), song[4000:], atol=1e-4)
+
+
 def test_a_table_of_grains_is_bounded():
     music = [(0.1 * np.random.default_rng(k).normal(size=4000)).astype("float32") for k in range(4)]
     encoder = gl.LogSpectrum(64, 16)

@@ -193,6 +193,23 @@ def test_a_conditioned_model_learns_and_is_saved(music, encoder, tmp_path):
     np.testing.assert_allclose(*results, rtol=1e-5)
 
 
+def test_every_way_to_ask_a_model_gives_windows_their_numbers(music, encoder):
+    model = make_model(music, encoder)
+    fresh = [windows_of(music, encoder, shuffle=False, offset=0) for _ in range(3)]  # no `fit` has seen them
+    outputs, target = model.predict(fresh[0], verbose=0)
+    assert outputs.shape[:2] == target.shape[:2] == (fresh[0].count, 8)
+    assert np.isfinite(model.evaluate(fresh[1], verbose=0)).all()
+    with pytest.raises(ValueError, match=r"reads 'clock' besides the frames.*`fit`, `evaluate` or `predict`"):
+        model.frame_losses(fresh[2][0][0])
+    model.evaluate(fresh[2], verbose=0)
+    assert model.frame_losses(fresh[2][0][0]).shape == (4, 8)
+
+
+def test_noise_that_is_told_must_be_there(encoder):
+    with pytest.raises(ValueError, match=r"`told_noise` is the level of the input noise.*input_noise=0.0"):
+        gl.recurrent_stack(8, units=(4,), told_noise=0.2)
+
+
 def test_noise_and_first_guess_follow_the_spread_of_the_music(music, encoder):
     class Doubled(gl.Standardizer):
         @property

@@ -116,6 +116,14 @@ def test_what_an_optimizer_keeps_is_counted_and_refused_before_it_is_made(melody
     assert optimizer.built
 
 
+def test_a_model_that_reads_its_past_is_described(tmp_path):
+    corpus = corpus_of(tmp_path / "a.h5", [8000])
+    plain = corpus_model(corpus)
+    stack = gl.recurrent_stack(plain.width, units=(4,), lags=gl.Lags(frames=(3,)), random_seed=0)
+    model = gl.AudioModel(plain.encoder, plain.normalizer, stack, plain.sample_rate)
+    assert describe(model, corpus, steps=10, batch_size=4).epoch_seconds > 0
+
+
 def test_an_optimizer_that_cannot_be_copied_counts_as_adam():
     class Own(keras.optimizers.SGD):
         def __init__(self, needed):

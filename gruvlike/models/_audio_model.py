@@ -374,6 +374,23 @@ class AudioModel(keras.Model):
         check_windows("x", x, self.sample_rate)
         return super().evaluate(supplied(x, self._conditions, self.encoder), *args, **kwargs)
 
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Computes outputs and targets as `keras.Model.predict` does, on windows of a corpus or arrays of PCM.
+
+        Returns:
+            Numpy (outputs, targets), as `call` returns them.
+
+        Example:
+            >>> import gruvlike as gl, numpy as np
+            >>> music = np.sin(np.arange(4000) / 9).astype("float32")
+            >>> encoder = gl.BlockDFT(block_size=8)
+            >>> normalizer = gl.Standardizer().fit(music, encoder)
+            >>> model = gl.AudioModel(encoder, normalizer, gl.recurrent_stack(16, units=(4,)), sample_rate=8000)
+            >>> [part.shape for part in model.predict(music[None, :88], verbose=0)]
+            [(1, 10, 16), (1, 10, 16)]
+        """
+        return super().predict(supplied(x, self._conditions, self.encoder), *args, **kwargs)
+
     def _carry(self, batch_size: int, shuffle: bool) -> None:
         """Makes room for the states of `batch_size` lanes."""
         if shuffle:

@@ -11,6 +11,8 @@ import numpy as np
 from gruvlike._backend import available_bytes
 from gruvlike._contracts import WindowsLike, as_batch
 from gruvlike._step._stateless import is_functional, layers_of
+from gruvlike.conditions import conditions_of
+from gruvlike.models._conditioning import supplied
 
 logger = logging.getLogger(__name__)
 
@@ -264,9 +266,12 @@ def _step_seconds(model: Any, windows: Any) -> float:
     for part in ("stack", "normalizer"):
         getattr(copy, part).set_weights(getattr(model, part).get_weights())
     copy.compile("adam")
-    batches = [as_batch(windows[index % len(windows)][0])["pcm"] for index in range(3)]
+    windows = supplied(windows, conditions_of(copy.stack), copy.encoder)
+    batches = [as_batch(windows[index % len(windows)][0]) for index in range(3)]
     # As long as the first, or it would be compiled anew.
-    first, *rest = (np.resize(np.asarray(batch), batches[0].shape) for batch in batches)
+    first, *rest = (
+        keras.tree.map_structure(lambda part, like: np.resize(part, like.shape), batch, batches[0]) for batch in batches
+    )
     copy.train_on_batch(first)
     start = time.perf_counter()
     for batch in rest:

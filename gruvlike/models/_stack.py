@@ -92,6 +92,11 @@ def recurrent_stack(
                 f"`{name}` must be less than 1, or nothing is left to learn from. Received: {name}={rate!r}."
             )
     _checks.number("input_noise", input_noise, 0)
+    if told_noise is not None and not input_noise:
+        raise ValueError(
+            f"`told_noise` is the level of the input noise. Received: told_noise={told_noise!r}, "
+            f"input_noise={input_noise!r}. Give `input_noise`, the greatest level, too."
+        )
     head = Point() if head is None else head
     conditions = [one for one in (clock, lags, anchor, *conditions) if one is not None]
     check_weights(stack_parameters(features, cell, units, projection, layer_norm, skip, head.outputs(features)))
@@ -101,7 +106,7 @@ def recurrent_stack(
     past = [one for one in conditions if isinstance(one, OwnPast)]
     sources = _sources(frames, dict(zip(conditions, inputs, strict=True)), past)
     if input_noise:
-        # Without a song the anchor is nearly clean: it is music, never a copy of the network's own frames.
+        # An anchor gets less noise: also in a song it is music, never a frame of the network's own.
         shares = [1.0, *(1 / 3 if isinstance(one, Anchor) else 1.0 for one in past for _ in range(one.count))]
         noise = FrameNoise(features, input_noise, shares, told_noise, seed=next_seed(), name="input_noise")
         sources = noise(sources)

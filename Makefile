@@ -34,6 +34,10 @@ help:
 # --- environments -----------------------------------------------------------------------------------------------------
 # A stamp is written last, so an install that failed or was interrupted is done again.
 
+# librosa compiles parts of itself when it is first imported, for about 20 s. Done here, it is done once, and two
+# processes of the tests do not do it at the same time, which numba's cache does not survive (numba issue 10128).
+compile_librosa := -c 'import librosa.feature, librosa.onset'
+
 define venv
 	if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(SUPPORTED)' </dev/null; then
 		echo "gruvlike needs Python 3.11, 3.12 or 3.13. Found: $$($(or $(PYTHON),python3) --version 2>&1 | head -1 || true)." \
@@ -48,6 +52,7 @@ endef
 	rm -f .venv/.installed .venv/.installed-test
 	echo "Installing gruvlike and TensorFlow into .venv (once, some minutes) ..."
 	.venv/bin/pip install -q -e '.[av]' </dev/null
+	.venv/bin/python $(compile_librosa) </dev/null
 	touch $@
 
 .venv/.installed-test: .venv/.installed
@@ -62,6 +67,7 @@ endef
 	.venv-$*/bin/python .ci/requirements.py test > .venv-$*/requirements.txt
 	.venv-$*/bin/pip install -q -r .venv-$*/requirements.txt $(if $(filter torch,$*),'$(TORCH)',$*) </dev/null
 	.venv-$*/bin/pip install -q --no-deps -e . </dev/null
+	.venv-$*/bin/python $(compile_librosa) </dev/null
 	touch $@
 
 # --- what one asks for ------------------------------------------------------------------------------------------------

@@ -1,12 +1,15 @@
 """pulse, onset_rate, flux, rhythm patterns: known rhythms, the yardstick, controls, silence, errors."""
 
 import ast
+import re
+from pathlib import Path
 
 import librosa
 import numpy as np
 import pytest
 
 from gruvlike import metrics, tune
+from gruvlike.metrics import _pulse
 
 RATE = 16_000
 
@@ -80,6 +83,25 @@ def test_the_pulse_is_the_unbiased_autocorrelation_of_librosas_envelope(music):
 @pytest.mark.parametrize("beat", [0.2, 0.5, 1.0])
 def test_clicks_are_counted(beat):
     assert metrics.onset_rate(clicks(10, beat, start=0.1), RATE) == pytest.approx(1 / beat, rel=0.02)
+
+
+@pytest.mark.parametrize("rate", [20.0, 31.25, 62.5, 125.0])
+def test_onsets_are_those_that_librosa_picks(rate, rng):
+    for size in (2, 3, 10, 500):
+        for strengths in (rng.gamma(0.5, size=size), rng.integers(0, 4, size), np.ones(size)):
+            theirs = librosa.onset.onset_detect(
+                onset_envelope=strengths.astype("float32"), sr=rate * 256, hop_length=256
+            )
+            envelope = _pulse.Envelope(strengths.astype("float32"), 256, rate * 256, 256 * size)
+            assert _pulse.onset_rate_of(envelope) == pytest.approx(len(theirs) * rate / size)
+
+
+def test_no_function_that_librosa_compiles_is_called():
+    """Two processes that compile them at once leave a cache with which each later call ends the process."""
+    source = "".join(path.read_text("utf-8") for path in Path(metrics.__file__).parents[1].rglob("*.py"))
+    compiled = r"librosa\.(beat|onset\.onset_detect|util\.(peak_pick|localm|match)|sequence|pyin|yin|zero_cross)"
+    calls = [line for line in source.splitlines() if re.search(rf"{compiled}\w*\(", line)]
+    assert not calls
 
 
 def test_a_frozen_sound_has_no_flux(music, noise):

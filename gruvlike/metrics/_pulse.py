@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 
 from gruvlike import _checks
 from gruvlike.metrics._levels import rms
@@ -12,6 +13,8 @@ from gruvlike.metrics._spectra import frame_sizes
 _SHORTEST_LAG, _LONGEST_LAG = 0.25, 2.0  # seconds from a beat to the next, or to one of the next
 _SILENCE_DB = -80.0
 _MELS = 128
+# A peak is the highest of the last 30 ms, and higher than the mean of 100 ms before and behind by a share of the range.
+_PEAK_SECONDS, _MEAN_SECONDS, _PEAK_HEIGHT = 0.03, 0.1, 0.07
 
 
 class Envelope(NamedTuple):
@@ -127,9 +130,29 @@ def pulse_of(envelope: Envelope) -> float:
 
 def onset_rate_of(envelope: Envelope) -> float:
     """Returns the `onset_rate` of a sound."""
-    import librosa.onset
+    strengths = envelope.strengths - envelope.strengths.min()
+    highest = strengths.max()
+    if not highest > 0:
+        return 0.0
+    picked = _peaks(strengths / highest, envelope.sample_rate / envelope.hop)
+    return picked * envelope.sample_rate / envelope.size
 
-    found = librosa.onset.onset_detect(
-        onset_envelope=envelope.strengths, sr=envelope.sample_rate, hop_length=envelope.hop
-    )
-    return float(len(found) * envelope.sample_rate / envelope.size)
+
+def _peaks(strengths: np.ndarray, rate: float) -> int:
+    """Returns the number of peaks that `librosa.onset.onset_detect` picks from strengths (T,), `rate` a second.
+
+    librosa compiles its picking on first use. Two processes that do so at once leave a cache with which each later call
+    ends the process (numba issue 10128). The few lines here compile nothing.
+    """
+    before, around = int(_PEAK_SECONDS * rate), int(_MEAN_SECONDS * rate)
+    sums = np.concatenate([[0.0], np.cumsum(strengths, dtype=np.float64)])
+    places = np.arange(len(strengths))
+    first, end = np.maximum(places - around, 0), np.minimum(places + around + 1, len(strengths))
+    means = (sums[end] - sums[first]) / (end - first)
+    highest = scipy.ndimage.maximum_filter1d(strengths, before + 1, origin=before // 2, mode="nearest")
+    candidates = np.flatnonzero((strengths == highest) & (strengths >= means + _PEAK_HEIGHT))
+    count, last = 0, -before - 1
+    for place in candidates.tolist():
+        if place - last > before:
+            count, last = count + 1, place
+    return count

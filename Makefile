@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: help demo test test-slow test-backends test-jax test-torch bench lint format clean
+.PHONY: help demo test test-programs test-slow test-backends test-jax test-torch bench lint format clean
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -25,6 +25,7 @@ help:
 	@echo "make demo           compose (or take MUSIC=folder), train, generate: a song in demo/"
 	echo "                    MUSIC= MINUTES=2 RECIPE=music (or paper) UNITS=256,256 OUT=demo"
 	echo "make test           lint and the default suite"
+	echo "make test-programs  demo, notebooks, benchmarks, a killed run: whole programs, a minute"
 	echo "make test-slow      the long tests"
 	echo "make test-backends  what does not depend on the backend, under JAX and torch"
 	echo "make bench          measure speed, into docs/benchmarks.md; BACKENDS=all FULL=1 for all there is"
@@ -91,6 +92,9 @@ format: .venv/.installed-test
 
 test: lint
 	@.venv/bin/$(PYTEST) </dev/null
+
+test-programs: .venv/.installed-test
+	@.venv/bin/$(PYTEST) -m 'programs and not slow and not gpu' </dev/null
 
 test-slow: .venv/.installed-test
 	@.venv/bin/python -m pytest -q -m 'slow and not gpu' </dev/null

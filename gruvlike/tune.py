@@ -182,16 +182,17 @@ class _Score:
         starts, stops, hz = starts[keep], stops[keep], self.hz(degrees[keep])
         if not starts.size:
             return np.zeros(self.size)
-        note = np.searchsorted(starts, np.arange(self.size), side="right") - 1
+        note = np.repeat(np.arange(-1, len(starts)), np.diff(starts, prepend=0, append=self.size))
         age = (np.arange(self.size) - starts[note]) / self.sample_rate
         left = (stops[note] - np.arange(self.size)) / self.sample_rate
         # A short attack and release keep notes from clicking. Before the first note the voice is silent.
         envelope = np.clip(age / 0.006, 0, 1) * np.clip(left / 0.02, 0, 1) * np.exp(-np.maximum(age, 0) / decay)
         envelope[note < 0] = 0
         phase = 2 * np.pi * np.cumsum(hz[note]) / self.sample_rate
-        sound = np.zeros(self.size)
+        sound, before, overtone, twice = np.zeros(self.size), np.zeros(self.size), np.sin(phase), 2 * np.cos(phase)
         for k, gain in enumerate(overtones, 1):
-            sound += np.where(k * hz < 0.45 * self.sample_rate, gain, 0)[note] * np.sin(k * phase)
+            sound += np.where(k * hz < 0.45 * self.sample_rate, gain, 0)[note] * overtone
+            before, overtone = overtone, twice * overtone - before  # sin((k + 1) x) from two sines: no further `np.sin`
         return sound * envelope
 
     def hits(self, pattern: np.ndarray, sound: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Settings of all tests: a quiet TensorFlow, and the folder of material from elsewhere (without it, tests skip)."""
 
+import gc
 import importlib
 import os
 import signal
@@ -14,6 +15,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, "1")
+
+    # A compiled program that is garbage takes long to free, the longer the more there are: one collection near the end
+    # took 40 s. The garbage of a whole worker is about 2 GB.
+    gc.disable()
 
 import numpy as np
 import pytest

@@ -262,26 +262,23 @@ def test_scheduled_sampling_draws_as_a_song_does(music, encoder):
 # --- the song
 
 
-def song_by_hand(model, seed, steps, noise, temperature, first):
-    """The song, frame by frame, by the stack as it is: all inputs are put together from the frames so far."""
-    encoder, stack = model.encoder, model.stack
-    frames = np.asarray(model.normalizer(encoder.encode(seed, padded=False)))
-    count = len(frames)
+def song_by_hand(model, seed, song, noise, temperature, first):
+    """The frames that follow the seed and each frame of the song, by the stack as it is, from all frames at once.
+
+    If each frame follows from those before it, the song is what the stack sings.
+    """
+    encoder, stack, steps = model.encoder, model.stack, len(song)
+    before = np.asarray(model.normalizer(encoder.encode(seed, padded=False)))
+    count, frames = len(before), np.concatenate([before, song])
     period = BEAT.beat_seconds * RATE / HOP
     middle = (len(seed) - encoder.span(1) / 2 + HOP) / RATE
     meter = Meter(period, (middle - BEAT.phase_seconds) / BEAT.beat_seconds)
-    for step in range(steps):
-        to_come = np.arange(first + 1, len(frames) + 1) - count
-        past = Frames(frames)
-        past.at = lambda numbers, all_frames=frames: all_frames[numbers + count]
-        given = numbers_at(conditions_of(stack), meter, past, to_come)
-        inputs = [
-            ops.convert_to_tensor(given.get(one.name, frames[first:])[None].astype("float32")) for one in stack.inputs
-        ]
-        output = stack(inputs, training=False)[:, -1]
-        frame = model.head.next_frame(output, ops.convert_to_tensor(noise[step][None]), temperature)
-        frames = np.concatenate([frames, ops.convert_to_numpy(frame)])
-    return frames[count:]
+    past = Frames(frames)
+    past.at = lambda numbers: frames[numbers + count]
+    given = numbers_at(conditions_of(stack), meter, past, np.arange(first + 1, count + steps) - count)
+    inputs = [given.get(one.name, frames[first:-1])[None].astype("float32") for one in stack.inputs]
+    outputs = stack([ops.convert_to_tensor(one) for one in inputs], training=False)[0, -steps:]
+    return ops.convert_to_numpy(model.head.next_frame(outputs, ops.convert_to_tensor(noise[:steps]), temperature))
 
 
 def test_a_song_reads_the_beat_and_its_own_past(music, encoder, monkeypatch):
@@ -295,7 +292,7 @@ def test_a_song_reads_the_beat_and_its_own_past(music, encoder, monkeypatch):
     (past,) = generator._carried(memory, gl.generation._memory.Wish(None, "carry", False, sampling(), None))[0]
     found = np.concatenate([past.take(7), past.take(64)], axis=1)[0]
     noise = sampling().noise([0], 0, 71, model.head.draws(model.width))[0]
-    wanted = song_by_hand(model, seed, 71, noise, np.float32(0.8), first=memory.past[0].shape[0] - 1)
+    wanted = song_by_hand(model, seed, found, noise, np.float32(0.8), first=memory.past[0].shape[0] - 1)
     np.testing.assert_allclose(found, wanted, atol=2e-3)
 
 

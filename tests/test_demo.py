@@ -7,6 +7,8 @@ import gruvlike as gl
 from gruvlike import demo
 from gruvlike.windows import choose_grid
 
+pytestmark = pytest.mark.programs
+
 FAST = ["--minutes", "0.02", "--units", "8"]
 
 

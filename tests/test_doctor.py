@@ -7,6 +7,8 @@ import pytest
 import gruvlike as gl
 from gruvlike import cli
 
+pytestmark = pytest.mark.programs
+
 
 def test_too_little_time_to_learn(capsys):
     assert cli.main(["doctor", "--seconds", "0.01"]) == 2

@@ -19,6 +19,8 @@ import pytest
 import gruvlike as gl
 from gruvlike import cli
 
+pytestmark = pytest.mark.programs
+
 OPTIONS = ["--recipe", "paper", "--block-size", "100", "--units", "8", "--steps", "10", "--batch-size", "32",
            "--dropout", "0.2", "--input-noise", "0.1", "--validation", "0.3"]  # fmt: skip
 

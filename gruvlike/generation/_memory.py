@@ -138,14 +138,19 @@ class CarriedPast:
         self._carried = Carried(ops.convert_to_tensor(memory.frames[:, -1], "float32"), states)
         self._opening = self._carried
         self._pull = Pull(float(sampling.leash), mean, deviation)
+        self._clips = len(memory.frames)
+        # A song that is not drawn would be the same again, so its frames are not kept to be watched.
+        self._watched = bool(loop.step.draws and sampling.temperature)
         self._recent = memory.frames[:, :0]
 
     def take(self, steps: int) -> np.ndarray:
         """Returns the next `steps` frames of the song, (B, steps, W), `steps` at most `chunk`."""
+        attempts = [0] * self._clips
+        if not self._watched:
+            return self._sing(steps, attempts)
         before = self._carried, copy.deepcopy(self._frames), self._done
-        attempts = [0] * len(self._recent)
         sung = self._sing(steps, attempts)
-        for attempt in (1, 2) if self._loop.step.draws and self._sampling.temperature else ():
+        for attempt in (1, 2):
             faults = self._faults(sung)
             if not any(faults):
                 break
@@ -185,8 +190,7 @@ class CarriedPast:
         return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
     def _run(self, steps: int, attempts: Sequence[int]) -> np.ndarray:
-        clips = range(len(self._recent))
-        noise = self._sampling.noise(clips, self._done, steps, self._loop.step.draws, attempts)
+        noise = self._sampling.noise(range(self._clips), self._done, steps, self._loop.step.draws, attempts)
         to_come = np.arange(self._done, self._done + steps)
         given = [
             numbers_at(self._conditions, meter, frames, to_come)

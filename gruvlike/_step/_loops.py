@@ -221,12 +221,10 @@ class _JaxLoop(Loop):
             index, outputs, frame, before = carry
             frame = numpy.where(index < orders.forced, orders.buffer[index], frame)
             frame, after = self.step(Carried(frame, before), *orders.at(index), call)
-            after = jax.lax.cond(
-                index < latest, lambda: _begun(numpy.where, index >= orders.begin, after, before), lambda: after
-            )
+            # Without the barrier XLA would fuse the choice with the cells, and round otherwise.
+            after = _begun(numpy.where, index >= orders.begin, jax.lax.optimization_barrier(after), before)
             return index + 1, jax.lax.dynamic_update_index_in_dim(outputs, frame, index, 0), frame, after
 
-        latest = numpy.max(orders.begin)
         start = (0, numpy.zeros(self._shape, "float32"), *carried)
         _, outputs, frame, states = jax.lax.while_loop(lambda carry: carry[0] < orders.steps, body, start)
         return outputs, frame, states

@@ -177,6 +177,18 @@ def test_copies_follow_more_training(make, melody):
         assert distance(after, before) > 0.05
 
 
+def test_a_song_copies_the_weights_once(make, melody, monkeypatch):
+    refreshed, refresh = [], _layouts.LaidOutStack.refresh
+    monkeypatch.setattr(_layouts.LaidOutStack, "refresh", lambda self: refreshed.append(self) or refresh(self))
+    generator = make(make_stack(units=(8,)), dtype="bfloat16")
+    generator.extend(melody[:160], steps=4)
+    assert len(refreshed) == 1
+    memory = generator.listen(melody[:160])
+    assert len(refreshed) == 2
+    generator.extend(memory, steps=4)
+    assert len(refreshed) == 3
+
+
 def test_layers_of_another_type_are_not_copied_to_float32(make, melody):
     before = keras.config.dtype_policy()
     try:

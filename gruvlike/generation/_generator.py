@@ -318,6 +318,7 @@ class Generator:
             self._check_memory(seed, wish, reading)
             memory = seed.repeat(_checks.positive_int("clips", clips) if clips > 1 else len(seed.frames))
             single = clips == 1 and len(memory.frames) == 1
+            self._stack(len(memory.frames)).refresh()
             pasts, order = self._carried(memory, wish)
         else:
             opening = read_opening(self._parts, seed, clips, reading)
@@ -360,6 +361,7 @@ class Generator:
 
         Conditions may read frames before them, so the first ones that are read have a past, too.
         """
+        loop.step.stack.refresh()
         memory = self._tail(opening, [])
         seeds, given = [], []
         for clip, frames in enumerate(opening.frames):
@@ -442,11 +444,9 @@ class Generator:
 
     def _loop(self, clips: int, chunk: int | None, leashed: bool = False) -> Loop:
         key = clips, chunk, leashed
-        stack = self._stack(clips)
-        stack.refresh()
         if key not in self._loops:
             leash_frames = _LEASH_SECONDS * self.sample_rate / self.encoder.hop if leashed else None
-            step = Step(stack, self.head, self._parts.width, self._parts.bounds, leash_frames)
+            step = Step(self._stack(clips), self.head, self._parts.width, self._parts.bounds, leash_frames)
             self._loops[key] = make_loop(step, clips, chunk, self.torch_compile)
         return self._loops[key]
 

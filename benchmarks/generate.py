@@ -139,32 +139,6 @@ def bar_row(network: Network, seconds: float, rounds: int) -> Row:
     return Row(what, taken["on"], None, taken["off"], "s")
 
 
-def stream_rows(network: Network, steps: int, rounds: int, at_once: tuple[int, ...] = (1, 4, 16)) -> list[Row]:
-    """The price of a short latency: a stream in pieces of so many frames; limit: the song as a whole."""
-    generator, seed = make_generator(network)
-    calls = {"whole": lambda: generator.extend(seed, steps=steps)}
-    for count in at_once:
-        calls[str(count)] = lambda count=count: list(generator.stream(seed, steps=steps, frames_at_once=count))
-    for call in calls.values():
-        call()  # compiles
-    taken = {name: 1e3 * seconds / (steps + SEED_STEPS) for name, seconds in in_turn(calls, rounds).items()}
-    first = {
-        count: 1e3 * seconds_of(lambda count=count: next(generator.stream(seed, frames_at_once=count)))
-        for count in at_once
-    }
-    return [
-        Row(
-            f"{network.name}, `stream` {count} frame{'s' * (count > 1)} at once, first after {first[count]:.1f} ms; "
-            "limit: `extend`",
-            taken[str(count)],
-            None,
-            taken["whole"],
-            "ms a step",
-        )
-        for count in at_once
-    ]
-
-
 def measure_one(
     network: Network, steps: int, rounds: int, lengths: tuple[int, ...], total: int, late: int, rate: float
 ) -> tuple[list[Row], str]:
@@ -227,7 +201,6 @@ def measure(
         found, said = measure_one(network, steps, rounds, lengths, total, late, rate)
         rows += found
         remarks.append(said)
-    rows += [row for network in networks[-2:] for row in stream_rows(network, 400, rounds)]
     rows.append(bar_row(networks[-1], 2 * seconds, rounds))
     text = "\n".join(remarks)
     return rows, (

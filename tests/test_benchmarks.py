@@ -390,10 +390,17 @@ def test_generate(bench, tiny):
         tuple(tiny[:1]), seconds=0.001, rounds=1, lengths=(2, 4), total=4, late=70, read=2**20
     )
     check(rows)
-    assert len(rows) == 8  # three of them are of the stream
+    assert len(rows) == 5
     assert "GB/s by all cores" in notes
     assert "fit the cache" in notes
     assert "clips): that is compiling" in notes
+
+
+@pytest.mark.backends
+def test_stream(bench, tiny):
+    rows, _ = bench("stream").measure(tuple(tiny[:1]), steps=5, rounds=1)
+    check(rows)
+    assert [row.what.split("`stream` ")[1].split(" at once")[0] for row in rows] == ["1 frame", "4 frames", "16 frames"]
 
 
 @pytest.mark.backends

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         2
     """
     options = _parser().parse_args(arguments)
-    return run(lambda: _demo(options), "What was made so far stays where it is.")
+    return run(lambda: _demo(options), "All that was made so far stays where it is.")
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -84,7 +84,7 @@ BAD = {
     "preview-seconds": ([], "0", "x"),
     "save-minutes": ([], "0", "x"),
 }  # fmt: skip
-# What only the part itself can refuse.
+# Only the part itself can refuse these.
 BY_PARTS = {
     "window": [*STFT, "--window", "banana"],
     "encoder-hop": [*STFT, "--encoder-hop", "513"],

@@ -7,7 +7,8 @@ from test_corpus import corpus_of
 from test_models import pcm_of, small_model
 
 import gruvlike as gl
-from gruvlike.models import free_running_loss, recurrent_stack
+from gruvlike._step._step import Step
+from gruvlike.models import _free_running, free_running_loss, recurrent_stack
 
 pytestmark = pytest.mark.backends
 
@@ -128,3 +129,26 @@ def test_windows_too_short_and_horizons_that_are_none(melody):
     with pytest.raises(ValueError, match="`horizons` must be a positive integer"):
         free_running_loss(model, pcm, (0,))
     assert free_running_loss(model, pcm, (10,))[10].loss > 0
+
+
+def test_predictions_that_are_fed_back_stay_within_the_bounds_of_a_song(melody, monkeypatch):
+    """Bounds are those of a song: the free-running loss, rollout and scheduled sampling read no frame beyond them."""
+    encoder = gl.MDCT(16)
+    normalizer = gl.normalizers.PrincipalComponents(8).fit(melody, encoder)
+    stack = recurrent_stack(8, units=(4,), random_seed=0)
+    stack.set_weights([20 * weight for weight in stack.get_weights()])
+    model = gl.AudioModel(encoder, normalizer, stack, sample_rate=8000, rollout_steps=3, scheduled_sampling=1.0)
+    frames = frames_of(model, pcm_of(melody, encoder, windows=4))
+    assert np.abs(keras.ops.convert_to_numpy(stack(frames))).max() > 3 * np.abs(frames).max()  # the control
+    low, high = map(keras.ops.convert_to_numpy, normalizer.bounds)
+    for own_stack in (stack, keras.Sequential([keras.Input((None, 8)), keras.layers.Reshape((-1, 8)), stack])):
+        free = gl.AudioModel(encoder, normalizer, own_stack, sample_rate=8000)
+        found = _free_running._continued(free, frames, {}, 5)
+        assert ((found >= low - 1e-5) & (found <= high + 1e-5)).all()
+    read, whole = [], Step.read
+    monkeypatch.setattr(Step, "read", lambda step, frames, *rest: read.append(frames) or whole(step, frames, *rest))
+    model({"pcm": pcm_of(melody, encoder, windows=4)}, training=True)
+    seen = np.concatenate([keras.ops.convert_to_numpy(one).reshape(-1, 8) for one in read])
+    fed_back = seen[~(np.abs(seen[:, None] - frames.reshape(1, -1, 8)).max(axis=-1) < 1e-4).any(axis=1)]
+    assert len(fed_back) >= 3
+    assert ((fed_back >= low - 1e-5) & (fed_back <= high + 1e-5)).all()

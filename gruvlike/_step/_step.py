@@ -1,7 +1,8 @@
 """One step of generation: a frame and the states before it give the next frame and the states after it.
 
-Every way to continue a sound takes this step: the compiled loops, the past that is fed again, rollout and scheduled
-sampling in training, and the free-running loss. The head alone knows the meaning of the stack's outputs.
+The compiled loops take the whole step. Where a stack reads many frames at once (the past that is fed again, rollout and
+scheduled sampling in training, the free-running loss), the next frame is made by the same two parts: the head, which
+alone knows the meaning of the stack's outputs, and `bounded`.
 """
 
 from collections.abc import Callable, Mapping
@@ -131,13 +132,17 @@ class Step:
         following = self.head.next_frame(outputs[:, 0, :], noise, temperature)
         if self.leash_frames is not None and pull is not None:
             following = pull.applied(following, mean, variance)
-        if self.bounds is not None:
-            following = keras.ops.minimum(keras.ops.maximum(following, self.bounds[0]), self.bounds[1])
+        following = bounded(following, self.bounds)
         if self.leash_frames is not None:
             distance = following - mean
             variance = variance + (distance * distance - variance) / self.leash_frames
             states = [*states, mean + distance / self.leash_frames, variance]
         return Carried(following, states)
+
+
+def bounded(frames: Tensor, bounds: tuple[Any, Any] | None) -> Tensor:
+    """Returns frames (..., W) clipped to the least and greatest value of each number, where those are known."""
+    return frames if bounds is None else keras.ops.minimum(keras.ops.maximum(frames, bounds[0]), bounds[1])
 
 
 def uniform_noise(random_seed: int, clip: int, first: int, steps: int, draws: int) -> np.ndarray:

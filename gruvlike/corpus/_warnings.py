@@ -26,7 +26,7 @@ def corpus_warnings(corpus: Music, pieces: int = 200) -> list[str]:
         ...     corpus_warnings(gl.Corpus.build(folder, f"{folder}/music.h5", 8000, high_pass_hz=None))
         ["About 100 % of the music is one constant: 'flat.wav'."]
     """
-    looks = [(name, *_look(pcm)) for name, pcm in _pieces(corpus, pieces)]
+    looks = [(name, *_judged(pcm)) for name, pcm in _pieces(corpus, pieces)]
     shares = np.mean([look[1:] for look in looks], axis=0)
     found = []
     what = ("is silent", "is one constant", "is clipped (at full scale for several samples on end)")
@@ -52,7 +52,7 @@ def _pieces(corpus: Music, count: int) -> Iterator[Sound]:
         yield Sound(name, samples[start : start + second])
 
 
-def _look(pcm: np.ndarray) -> tuple[bool, bool, bool]:
+def _judged(pcm: np.ndarray) -> tuple[bool, bool, bool]:
     """Returns whether a piece is silent (as `Corpus.build` judges it), one constant, clipped."""
     low, high = int(pcm.min()), int(pcm.max())
     is_silent = max(-low, high) <= SILENCE * 32768

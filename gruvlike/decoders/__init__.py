@@ -25,7 +25,7 @@ def get(decoder: str | Decoder, **options: Any) -> Decoder:
     """Returns the decoder of a name, for configuration files; a decoder is returned as it is.
 
     Args:
-        decoder: "overlap_add", "griffin_lim", or a `Decoder`.
+        decoder: "overlap_add", "griffin_lim", "unit_selection", or a `Decoder`.
         **options: Arguments of that decoder's class, `encoder` among them.
 
     Raises:

@@ -179,6 +179,10 @@ class Generator:
                 out of range or of no effect, the state of a layer cannot be carried, or the network predicts NaN.
             FileNotFoundError: If a seed is a path without a file.
 
+        Warns:
+            RuntimeWarning: If a drawn song has frozen, fallen silent or blown up. It is drawn again, with other
+                numbers.
+
         Example:
             >>> import gruvlike as gl, numpy as np
             >>> encoder = gl.TimeBlocks(4)
@@ -231,7 +235,8 @@ class Generator:
     ) -> Iterator[np.ndarray]:
         """Yields the same song as `extend` in pieces; without `seconds` or `steps` it never ends.
 
-        Memory is constant, except with `history="full"`, which keeps the whole past.
+        A song that had a fault and was drawn again, which a warning says, is another one in other pieces. Memory is
+        constant, except with `history="full"`, which keeps the whole past.
 
         With a decoder that is better when it sees all frames at once (`LogSpectrum` has one) the frames are the same,
         but phases are rebuilt piece by piece: the pieces join, the samples are others.
@@ -239,7 +244,7 @@ class Generator:
         Args:
             seed: As for `extend`, like all the others but one.
             frames_at_once: Frames that are predicted before a piece is yielded: the latency, and the price of it. Each
-                number compiles a loop of its own; `benchmarks/generate.py` measures the throughput.
+                number compiles a loop of its own; `benchmarks/stream.py` measures the throughput.
 
         Yields:
             Float32 samples, (S,) or (clips, S), of any length; put end to end they are the song.

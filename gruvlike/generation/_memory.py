@@ -12,7 +12,7 @@ from keras import ops
 from gruvlike._contracts import Tensor
 from gruvlike._step._forward import Forward
 from gruvlike._step._loops import Loop
-from gruvlike._step._step import Carried, Pull, uniform_noise
+from gruvlike._step._step import Carried, Pull, bounded, uniform_noise
 from gruvlike.conditions import Condition, Meter
 from gruvlike.conditions._frames import Frames, known, numbers_at
 from gruvlike.generation._guard import Usual, fault
@@ -260,8 +260,8 @@ class RefedPast:
             padded = np.pad(past, ((0, 0), (0, _power_of_two(length) - length), (0, 0)))
             output = self._forward(padded)[:, length - 1]
             drawn = ops.convert_to_tensor(noise[:, index])
-            frame = ops.convert_to_numpy(self._head.next_frame(output, drawn, temperature))[:, None]
-            frame = frame if self._bounds is None else np.clip(frame, *self._bounds)
+            drawn_frame = bounded(self._head.next_frame(output, drawn, temperature), self._bounds)
+            frame = ops.convert_to_numpy(drawn_frame)[:, None]
             self._past = np.concatenate([past, frame], axis=1)
             frames.append(frame)
         self._done += steps

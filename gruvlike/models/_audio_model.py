@@ -157,7 +157,10 @@ class AudioModel(keras.Model):
         self._check_training(reading.frames.shape[1], reset is not None)
         carried = None if reset is None else self._carried
         step = self._step if carried or self.rollout_steps else None
-        outputs = run_in_training(self.stack, self.head, step, reading, self._sampling, self.rollout_steps, carried)
+        bounds = self.normalizer.bounds
+        outputs = run_in_training(
+            self.stack, self.head, step, reading, self._sampling, self.rollout_steps, carried, bounds
+        )
         return outputs, self.head.target(target)
 
     def read(self, batch: Batch | Tensor) -> tuple[Reading, Tensor]:

@@ -7,7 +7,7 @@ from keras import ops
 
 from gruvlike._contracts import Tensor
 from gruvlike._step._stateless import Purpose, inputs_of
-from gruvlike._step._step import Step
+from gruvlike._step._step import Step, bounded
 from gruvlike.heads import Head
 
 TRAINING = Purpose("For `rollout_steps` and stateful windows", "Leave them out")
@@ -34,7 +34,10 @@ class ScheduledSampling(keras.layers.Layer):
         self.built = True
 
     def draw(self, head: Head, outputs: Tensor, width: int) -> Tensor:
-        """Returns frames (B, T, W) as in a song: drawn, where the head draws."""
+        """Returns frames (B, T, W) as in a song: drawn, where the head draws.
+
+        In a song random numbers come in as data. Here they come from the layer, whose state a resumed run restores.
+        """
         draws = head.draws(width)
         if not draws:
             return head.next_frame(outputs)
@@ -121,6 +124,7 @@ def run_in_training(
     sampling: ScheduledSampling | None = None,
     rollout_steps: int = 0,
     carried: CarriedStates | None = None,
+    bounds: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Runs a stack over a batch of windows in training.
 
@@ -132,6 +136,7 @@ def run_in_training(
         sampling: Replaces frames by predictions.
         rollout_steps: The last frames, so many, are the predictions of the step before, one after the other.
         carried: The states that are kept from batch to batch.
+        bounds: Least and greatest value of each number of a frame that is fed back, (W,) each.
 
     Returns:
         Outputs (B, T, O).
@@ -150,13 +155,14 @@ def run_in_training(
         )
     if sampling:
         outputs, _ = run(frames[:, :-1], states, slice(None, -1), training=False)  # as in a song: without dropout
-        frames = sampling(frames, ops.stop_gradient(sampling.draw(head, outputs, frames.shape[-1])))
+        guesses = bounded(sampling.draw(head, outputs, frames.shape[-1]), bounds)
+        frames = sampling(frames, ops.stop_gradient(guesses))
     last: Any = frames.shape[1] - rollout_steps if rollout_steps else None
     outputs, states = run(frames[:, :last], states, slice(None, last))
     found, own = [outputs], states
     for place in range(rollout_steps):
         at = slice(last + place, last + place + 1)
-        outputs, own = run(head.next_frame(outputs[:, -1:]), own, at)
+        outputs, own = run(bounded(head.next_frame(outputs[:, -1:]), bounds), own, at)
         found.append(outputs)
     if carried:  # the next batch goes on after the music, not after the predictions that took its place
         at = slice(last, None)

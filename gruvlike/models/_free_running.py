@@ -10,7 +10,7 @@ from gruvlike import _checks, _music
 from gruvlike._backend import no_gradient
 from gruvlike._contracts import Tensor
 from gruvlike._step._stateless import StatelessStack, carries, inputs_of
-from gruvlike._step._step import Carried, Step
+from gruvlike._step._step import Carried, Step, bounded
 from gruvlike.conditions import conditions_of
 from gruvlike.models._conditioning import supplied
 
@@ -86,19 +86,19 @@ def _batches(model: Any, windows: Any) -> Iterator[tuple[np.ndarray, dict[str, T
 
 def _continued(model: Any, frames: np.ndarray, given: Mapping[str, Tensor], steps: int) -> np.ndarray:
     """Returns the `steps` frames that follow `frames` (B, T, W) when the model continues its own expected frames."""
-    stack, head, start = model.stack, model.head, frames.shape[1]
+    stack, head, start, bounds = model.stack, model.head, frames.shape[1], model.normalizer.bounds
     with no_gradient():
         past = ops.convert_to_tensor(frames)
         if not carries(stack):  # reads the whole past again at each step
             for _ in range(steps):
                 until = {name: numbers[:, : past.shape[1]] for name, numbers in given.items()}
-                frame = head.next_frame(stack(inputs_of(stack, past, until), training=False)[:, -1:])
-                past = ops.concatenate([past, frame], axis=1)
+                outputs = stack(inputs_of(stack, past, until), training=False)[:, -1:]
+                past = ops.concatenate([past, bounded(head.next_frame(outputs), bounds)], axis=1)
             return ops.convert_to_numpy(past)[:, -steps:]
-        step = Step(StatelessStack(stack), head, frames.shape[-1])
+        step = Step(StatelessStack(stack), head, frames.shape[-1], bounds)
         states = step.stack.initial_states(len(frames))
         outputs, states = step.read(past, states, {name: one[:, :start] for name, one in given.items()})
-        found = [Carried(head.next_frame(outputs[:, -1]), states)]
+        found = [Carried(bounded(head.next_frame(outputs[:, -1]), bounds), states)]
         for place in range(start, start + steps - 1):
             found.append(step(found[-1], given={name: one[:, place] for name, one in given.items()}))
         return ops.convert_to_numpy(ops.stack([one.frame for one in found], axis=1))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 Part = TypeVar("Part")
+Number = TypeVar("Number", int, float)
 
 
 def positive_int(name: str, value: object, minimum: int = 1) -> int:
@@ -53,6 +54,24 @@ def mono(name: str, samples: object) -> np.ndarray:
             f"`{name}` must be finite. Received: {int((~np.isfinite(array)).sum())} NaN or infinite samples."
         )
     return array.astype(np.float32, copy=False)
+
+
+def horizons(values: Any) -> tuple[int, ...]:
+    """Returns checked horizons, at least one."""
+    found = several("horizons", values, lambda one: positive_int("horizons", one))
+    if not found:
+        raise ValueError(f"`horizons` must hold at least one number of frames. Received: horizons={values!r}.")
+    return found
+
+
+def several(name: str, values: Any, check: Callable[[Any], Number]) -> tuple[Number, ...]:
+    """Returns checked values as a tuple; a single one, or text, is refused with the way to write it."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(
+            f"`{name}` must be several values, in a tuple or list. Received: {name}={values!r}. For one of "
+            f"them write {name}=({values!r},)."
+        )
+    return tuple(check(value) for value in values)
 
 
 def by_name(

@@ -193,7 +193,7 @@ def test_a_loss_that_is_no_number_ends_with_2(work, capsys):
 
 
 def test_progress_tells_the_free_running_loss(capsys):
-    progress = _session.Progress(None)
+    progress = _session.ProgressLine(None)
     losses = {"relative_loss": 0.5, "val_relative_loss": 0.6}
     for epoch, loss in enumerate((np.nan, 1.25, np.nan)):
         progress._next = 0

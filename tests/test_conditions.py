@@ -259,6 +259,20 @@ def test_scheduled_sampling_draws_as_a_song_does(music, encoder):
     assert np.isfinite(model.fit(windows_of(music, encoder), verbose=0).history["loss"][-1])
 
 
+def test_a_condition_by_name():
+    for name, options in (("clock", {"harmonics": (2.0,)}), ("lags", {"frames": (3,)}), ("anchor", {"beats": 4})):
+        made = gl.conditions.get(name, **options)
+        assert type(made).__name__.lower() == name
+        assert gl.conditions.get(made) is made
+        for option, value in options.items():
+            assert getattr(made, option) == value
+    with pytest.raises(ValueError, match=r"must be a Condition or one of clock, lags, anchor\..*Did you mean 'lags'"):
+        gl.conditions.get("lag")
+    for name, options in (("clock", {"harmonics": 2}), ("lags", {"beats": 4}), ("lags", {"frames": "44"})):
+        with pytest.raises(TypeError, match=rf"must be several values.*Received: {next(iter(options))}="):
+            gl.conditions.get(name, **options)
+
+
 # --- the song
 
 

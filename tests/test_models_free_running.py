@@ -152,3 +152,14 @@ def test_predictions_that_are_fed_back_stay_within_the_bounds_of_a_song(melody, 
     fed_back = seen[~(np.abs(seen[:, None] - frames.reshape(1, -1, 8)).max(axis=-1) < 1e-4).any(axis=1)]
     assert len(fed_back) >= 3
     assert ((fed_back >= low - 1e-5) & (fed_back <= high + 1e-5)).all()
+
+
+@pytest.mark.parametrize(
+    ("horizons", "error"), [(5, TypeError), ("12", TypeError), ((), ValueError), ((0,), ValueError)]
+)
+def test_horizons_that_are_none(melody, horizons, error):
+    model = small_model(melody)
+    with pytest.raises(error, match=r"`horizons` must .*Received: horizons="):
+        free_running_loss(model, pcm_of(melody, model.encoder, windows=4), horizons)
+    with pytest.raises(error, match="`horizons` must"):
+        gl.callbacks.FreeRunningLoss(horizons=horizons)

@@ -204,7 +204,7 @@ class FreeRunningLoss(BestEffort):
     def __init__(self, every: int = 5, horizons: Sequence[int] = (1, 2, 5, 10, 40), windows: int = 64):
         super().__init__()
         self.every = _checks.positive_int("every", every)
-        self.horizons = tuple(_checks.positive_int("horizons", horizon) for horizon in horizons)
+        self.horizons = _checks.horizons(horizons)
         self.windows = _checks.positive_int("windows", windows)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -32,7 +32,7 @@ _FLOOR_DB = -80.0  # of a band
 Measures = Mapping[str, float]
 
 
-class Opening(NamedTuple):
+class HeldOut(NamedTuple):
     """An opening of held-out music.
 
     Attributes:
@@ -108,7 +108,7 @@ class SongScore(BestEffort):
         self.iterations = _checks.positive_int("iterations", iterations)
         self._generator: Generator | None = None
         self._sizes: tuple[int, int] | None = None  # samples of an opening and of a song
-        self._openings: list[Opening] = []
+        self._openings: list[HeldOut] = []
 
     def _prepare(self, model: "AudioModel") -> bool:
         """Looks at the model and its validation music, and returns whether songs can be measured."""
@@ -253,7 +253,7 @@ def _places(tracks: Corpus, count: int, size: int) -> list[tuple[Track, int]]:
     return found
 
 
-def _opening(track: Track, start: int, seed_size: int, song_size: int) -> Opening:
+def _opening(track: Track, start: int, seed_size: int, song_size: int) -> HeldOut:
     """Returns the opening at a place of a track, and measures the music after it."""
     from gruvlike import rhythm
 
@@ -262,4 +262,4 @@ def _opening(track: Track, start: int, seed_size: int, song_size: int) -> Openin
     beat = (track.beat or rhythm.tempo(samples, rate)).beat_seconds
     while _BAR * beat * rate > min(seed_size, song_size // 2):  # a slow tempo that was given by hand
         beat /= 2
-    return Opening(seed, beat, song_measures(rest, seed, rate, beat))
+    return HeldOut(seed, beat, song_measures(rest, seed, rate, beat))

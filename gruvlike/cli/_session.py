@@ -70,7 +70,7 @@ def fit(
         limits = [falling, EndOfDecay(falling)]
     elif minutes is not None:
         limits = [TimeLimit(minutes)]
-    callbacks = [*callbacks, Progress(minutes, falling), *limits]
+    callbacks = [*callbacks, ProgressLine(minutes, falling), *limits]
     epochs = _EPOCHS if epochs is None else epochs
     return model.fit(windows, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0).history
 
@@ -116,7 +116,7 @@ class _Newest(keras.callbacks.Callback):
         self.model.save(self.file)
 
 
-class Progress(keras.callbacks.Callback):
+class ProgressLine(keras.callbacks.Callback):
     """One line an epoch, but at most one in five seconds: the losses over that of predicting the mean, and the time.
 
     The free-running loss, at the frame closest to the tenth, stands beside them from when it was first measured.

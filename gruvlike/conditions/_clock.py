@@ -28,6 +28,7 @@ class Clock(Schedule):
 
     Raises:
         ValueError: If there is no harmonic, or one is not positive.
+        TypeError: If the harmonics are not several.
 
     Example:
         >>> clock = Clock(harmonics=(0.25, 1))
@@ -40,7 +41,9 @@ class Clock(Schedule):
 
     def __init__(self, harmonics: Sequence[float] = (0.25, 0.5, 1, 2, 4), name: str = "clock", **kwargs: Any):
         super().__init__(name=name, **kwargs)
-        self.harmonics = tuple(_checks.number("harmonics", h, 0, open_low=True) for h in harmonics)
+        self.harmonics = _checks.several(
+            "harmonics", harmonics, lambda one: _checks.number("harmonics", one, 0, open_low=True)
+        )
         if not self.harmonics:
             raise ValueError("`harmonics` must hold at least one number. Received: harmonics=(). Leave the clock out.")
 

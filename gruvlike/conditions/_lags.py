@@ -27,6 +27,7 @@ class Lags(OwnPast):
 
     Raises:
         ValueError: If there is no lag, both kinds are given, or a lag is not positive.
+        TypeError: If the lags are not several.
 
     Example:
         >>> Lags(beats=(1, 4)).sources(np.array([0, 1]), Meter(period=25.0, first=0.0)).tolist()
@@ -45,8 +46,12 @@ class Lags(OwnPast):
             raise ValueError(
                 f"Lags are in beats or in frames. Received: beats={beats!r}, frames={frames!r}. Give one of them."
             )
-        self.beats = None if beats is None else tuple(_checks.number("beats", b, 0, open_low=True) for b in beats)
-        self.frames = None if frames is None else tuple(_checks.positive_int("frames", n) for n in frames)
+        self.beats: tuple[float, ...] | None = None
+        self.frames: tuple[int, ...] | None = None
+        if beats is not None:
+            self.beats = _checks.several("beats", beats, lambda one: _checks.number("beats", one, 0, open_low=True))
+        if frames is not None:
+            self.frames = _checks.several("frames", frames, lambda one: _checks.positive_int("frames", one))
         self.count = len(self.beats or self.frames or ())
         self.needs_beat = self.beats is not None
         if not self.count:

@@ -21,8 +21,8 @@ from gruvlike.generation._guard import Usual
 from gruvlike.generation._joining import Coming, frames_for, joined, leveled
 from gruvlike.generation._memory import CarriedPast, Memory, Past, RefedPast, Sampling, Wish, memory_fits, predicted
 from gruvlike.generation._opening import (
+    Listening,
     Opening,
-    Reading,
     Seed,
     SoundParts,
     check_equal_lengths,
@@ -205,7 +205,7 @@ class Generator:
                 "or use `gruvlike.audio.match_level`."
             )
         wish = Wish(size, history, include_seed, self._sampling(temperature, random_seed, leash), None)
-        coming = self._begin(seed, clips, wish, Reading(self._conditions, bpm, pad_seed))
+        coming = self._begin(seed, clips, wish, Listening(self._conditions, bpm, pad_seed))
         with tqdm(total=coming.total, unit="samples", unit_scale=True, desc="generating", disable=None, delay=2) as bar:
             song = np.empty((coming.clips, coming.total), np.float32)
             done = 0
@@ -263,7 +263,7 @@ class Generator:
         size = self._size(seconds, steps)
         frames_at_once = _checks.positive_int("frames_at_once", frames_at_once)
         wish = Wish(size, history, include_seed, self._sampling(temperature, random_seed, leash), frames_at_once)
-        coming = self._begin(seed, clips, wish, Reading(self._conditions, bpm, pad_seed))
+        coming = self._begin(seed, clips, wish, Listening(self._conditions, bpm, pad_seed))
         return (piece[0] if coming.single else piece for piece in coming.pieces)
 
     def listen(
@@ -292,7 +292,7 @@ class Generator:
             >>> bool((generator.extend(memory, steps=5) == generator.extend(seed, steps=5)).all())
             True
         """
-        opening = read_opening(self._parts, seed, clips, Reading(self._conditions, bpm, pad_seed))
+        opening = read_opening(self._parts, seed, clips, Listening(self._conditions, bpm, pad_seed))
         return self._remember(opening, self._loop(len(opening.frames), None))
 
     def _size(self, seconds: float | None, steps: int | None) -> int | None:
@@ -317,7 +317,7 @@ class Generator:
         leash = (_LEASH if self._conditions else 0.0) if leash is None else _checks.number("leash", leash, 0, 1)
         return Sampling(temperature, random_seed, leash)
 
-    def _begin(self, seed: Seed | Sequence[Seed] | Memory, clips: int, wish: Wish, reading: Reading) -> Coming:
+    def _begin(self, seed: Seed | Sequence[Seed] | Memory, clips: int, wish: Wish, reading: Listening) -> Coming:
         before, seeds = None, []
         if isinstance(seed, Memory):
             self._check_memory(seed, wish, reading)
@@ -385,7 +385,7 @@ class Generator:
         past = [one[len(one) - back :] for one, back in zip(opening.frames, reaches, strict=False)]
         return Memory(frames, states, samples, Usual.of(opening.frames), past, opening.meters)
 
-    def _check_memory(self, memory: Memory, wish: Wish, reading: Reading) -> None:
+    def _check_memory(self, memory: Memory, wish: Wish, reading: Listening) -> None:
         if wish.history != "carry" or wish.include_seed or reading.bpm is not None:
             raise ValueError(
                 'A memory goes on by `history="carry"`, holds no seed to include, and knows its beat. Received: '

@@ -73,7 +73,7 @@ class Opening(NamedTuple):
     meters: list[Meter]
 
 
-class Reading(NamedTuple):
+class Listening(NamedTuple):
     """The needs of a network besides the frames of a seed.
 
     Attributes:
@@ -97,7 +97,7 @@ def enough_seconds(parts: SoundParts, conditions: Sequence[Condition]) -> float:
     return max(parts.encoder.span(frames), bar) / parts.sample_rate
 
 
-def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, reading: Reading) -> Opening:
+def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, reading: Listening) -> Opening:
     """Reads one seed for all clips, or one for each.
 
     Raises:
@@ -119,7 +119,7 @@ def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, rea
     return Opening(samples, frames, clips == 1 and several is None, meters)
 
 
-def _meter(parts: SoundParts, samples: np.ndarray, reading: Reading) -> Meter:
+def _meter(parts: SoundParts, samples: np.ndarray, reading: Listening) -> Meter:
     """Returns the beat of a seed, counted from the frame that follows it."""
     encoder, rate = parts.encoder, parts.sample_rate
     middle = (len(samples) + encoder.hop - encoder.span(1) / 2) / rate  # seconds, of the frame that follows
@@ -138,7 +138,7 @@ def _meter(parts: SoundParts, samples: np.ndarray, reading: Reading) -> Meter:
     return Meter.of(beat, rate / encoder.hop, middle)
 
 
-def _long_enough(parts: SoundParts, samples: np.ndarray, reading: Reading, meter: Meter) -> np.ndarray:
+def _long_enough(parts: SoundParts, samples: np.ndarray, reading: Listening, meter: Meter) -> np.ndarray:
     """Returns the samples, with silence before them if asked for, or raises if they are too short."""
     needed = parts.encoder.span(reach(reading.conditions, meter) + 1)
     if len(samples) >= needed:

@@ -56,7 +56,7 @@ def free_running_loss(model: Any, windows: Any, horizons: Sequence[int] = (1, 2,
         >>> found[5].loss > 0, found[5].energy > 0
         (True, True)
     """
-    horizons = [_checks.positive_int("horizons", horizon) for horizon in horizons]
+    horizons = _checks.horizons(horizons)
     longest = max(horizons)
     windows = supplied(windows, conditions_of(model.stack), model.encoder)
     center = ops.convert_to_numpy(model.normalizer.center)

@@ -44,7 +44,8 @@ def free_running_loss(model: Any, windows: Any, horizons: Sequence[int] = (1, 2,
         `{horizon: FreeRun(loss, energy)}`.
 
     Raises:
-        ValueError: If a horizon is not a positive integer, or the windows are too short.
+        ValueError: If there is no horizon, one is not a positive integer, or the windows are too short.
+        TypeError: If the horizons are not several.
 
     Example:
         >>> import gruvlike as gl, numpy as np

@@ -10,7 +10,7 @@ import keras
 
 def on_cpu() -> bool:
     """Returns whether the backend computes on a CPU."""
-    if keras.backend.backend() == "torch":  # which has no `distribution`
+    if keras.backend.backend() == "torch":  # Keras has no `distribution` on torch
         return keras.ops.zeros(()).device.type == "cpu"
     return keras.distribution.list_devices() == keras.distribution.list_devices("cpu")
 
@@ -76,7 +76,7 @@ def host_bytes() -> int | None:
         try:
             line = next(line for line in Path(path).read_text("ascii").splitlines() if line.startswith(key))
             found.append(int(line.removeprefix(key).split()[0]) * (1024 if key else 1))
-        except (OSError, ValueError, StopIteration):  # not Linux, or no limit ("max")
+        except (OSError, ValueError, StopIteration):  # the system is not Linux, or sets no limit ("max")
             continue
     return min(found)
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 Result = TypeVar("Result", covariant=True)
 
-Shape = tuple[int | None, ...]  # of a tensor, as Keras gives it: unknown sizes are None
+Shape = tuple[int | None, ...]  # Keras gives the shape of a tensor so: unknown sizes are None
 
 
 class Tensor(Protocol):

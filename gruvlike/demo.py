@@ -64,8 +64,8 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     network = {} if options.units is None else {"units": options.units}
     if options.recipe == "music":
         return recipes.get("music").change(network=network, minutes=options.minutes)
-    # The way of 2015, in sizes for minutes. The tune is too short to learn how each number of a frame varies; one scale
-    # for all does better there.
+    # This recipe goes the way of 2015, in sizes for minutes. The tune is too short to learn how each number of a frame
+    # varies; one scale for all does better there.
     return Recipe(
         encoder={"name": "block_dft", "block_size": 1000},
         normalizer={"name": "standardizer" if options.music else "global_scale"},
@@ -99,7 +99,7 @@ def _corpus(music: str | Path | None, folder: Path) -> "Corpus":
     if music is None:
         say(f"Composing a tune of {clock(_TUNE_SECONDS)} minutes ...")
         music = folder / "tune.wav"
-        # Without its ending, which would be held out: a seed that fades out would be continued by silence.
+        # The tune is used without its ending, which would be held out. Silence would continue a seed that fades out.
         tune = gl.tune.compose(_TUNE_SECONDS + _TUNE_END, _SAMPLE_RATE)
         gl.audio.write(music, tune[: _TUNE_SECONDS * _SAMPLE_RATE], _SAMPLE_RATE)
     start = time.monotonic()

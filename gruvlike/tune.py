@@ -14,7 +14,7 @@ import numpy as np
 from gruvlike import _checks
 
 _MINOR, _MAJOR = (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 5, 7, 9, 11)
-# A scale, and the roots of four bars as degrees of that scale.
+# A progression is a scale, and the roots of four bars as degrees of that scale.
 _PROGRESSIONS = (
     (_MINOR, (0, 5, 2, 6)),
     (_MINOR, (0, 3, 5, 4)),
@@ -23,7 +23,7 @@ _PROGRESSIONS = (
     (_MAJOR, (0, 5, 3, 4)),
     (_MAJOR, (3, 0, 4, 5)),
 )
-# The eighths of a bar at which notes of the melody begin.
+# The notes of the melody begin at these eighths of a bar.
 _RHYTHMS = ((0, 3, 6), (0, 2, 3, 4, 6), (0, 1, 2, 4), (0, 4, 6, 7), (0, 3, 4, 7), (2, 3, 4, 6))
 _PHRASE = 4  # bars
 _STEPS = 16  # sixteenths in a bar
@@ -92,7 +92,7 @@ def compose(seconds: float = 60.0, sample_rate: int = 16_000, random_seed: int =
     bars = int(np.ceil(seconds / (_STEPS * step_seconds)))
     sections = _form(bars) if seconds > _LOOP_SECONDS else [_Section(bars=bars, phrases=(0, 0, 1, 0))]
     scale, roots = _PROGRESSIONS[rng.integers(len(_PROGRESSIONS))]
-    # The progressions of one scale, one for each theme. The one that was drawn is the first.
+    # Each theme has a progression, and all of them have one scale. The one that was drawn is the first.
     themes = sorted((other for among, other in _PROGRESSIONS if among == scale), key=lambda other: other != roots)
     chords = np.concatenate([np.resize(themes[section.theme], section.bars) for section in sections])
     size = round(seconds * sample_rate)
@@ -144,7 +144,7 @@ class _Score:
 
     key: int
     scale: tuple[int, ...]
-    roots: np.ndarray  # one a bar
+    roots: np.ndarray  # each bar has its root
     step_seconds: float
     size: int
     sample_rate: int
@@ -192,7 +192,8 @@ class _Score:
         sound, before, overtone, twice = np.zeros(self.size), np.zeros(self.size), np.sin(phase), 2 * np.cos(phase)
         for k, gain in enumerate(overtones, 1):
             sound += np.where(k * hz < 0.45 * self.sample_rate, gain, 0)[note] * overtone
-            before, overtone = overtone, twice * overtone - before  # sin((k + 1) x) from two sines: no further `np.sin`
+            # sin((k + 1) x) comes from two sines, without a further `np.sin`.
+            before, overtone = overtone, twice * overtone - before
         return sound * envelope
 
     def hits(self, pattern: np.ndarray, sound: np.ndarray) -> np.ndarray:
@@ -290,7 +291,7 @@ def _drums(score: _Score, section: _Section, rng: np.random.Generator) -> np.nda
     beats[0][:, int(rng.choice([6, 10, 14]))] = 0.7
     beats[0][:, section.kicks] = 1
     beats[1][:, [4, 12]] = 0.8
-    beats[1][_PHRASE - 1 :: _PHRASE, [13, 14, 15]] = (0.3, 0.4, 0.6)  # a fill before each phrase
+    beats[1][_PHRASE - 1 :: _PHRASE, [13, 14, 15]] = (0.3, 0.4, 0.6)  # a fill comes before each phrase
     beats[:2] *= section.drums
     beats[2][:, :: _STEPS // section.hats] = np.resize((0.5, 0.9, 0.6, 1, 0.5, 0.9, 0.6, 0.8), section.hats)
     return sum(map(score.hits, beats, (kick, snare, hat)), np.zeros(score.size))

@@ -44,7 +44,7 @@ def fuse_adam(optimizer: keras.optimizers.Optimizer) -> bool:
     References:
         Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
     """
-    # By module: on torch Keras makes each optimizer as an object of a subclass of its own.
+    # The module decides, because on torch Keras makes each optimizer as an object of a subclass of its own.
     stock = isinstance(optimizer, keras.optimizers.Adam) and type(optimizer).__module__.startswith("keras.")
     if not stock or optimizer.amsgrad or not optimizer.built:
         return False

@@ -89,7 +89,7 @@ def _recur_in_tensorflow(cell: GatedCell, *given: Tensor) -> tuple[Tensor, ...]:
 
         return (outputs, *after), backward
 
-    # Tensors, because TensorFlow passes variables to the gradient function as a separate argument.
+    # `run` gets tensors, because TensorFlow passes variables to the gradient function as a separate argument.
     outputs, *after = run(*map(tf.convert_to_tensor, given))
     return tf.ensure_shape(outputs, (given[0].shape[0], *outputs.shape[1:])), *after
 
@@ -118,7 +118,8 @@ def _backward_in_tensorflow(
 ) -> tuple[Tensor, ...]:
     import tensorflow as tf
 
-    transposed = tf.transpose(kernel)  # once: a product that transposes takes four times as long
+    # The kernel is transposed once, because a product that transposes takes four times as long.
+    transposed = tf.transpose(kernel)
 
     def step(t: Tensor, d_states: States, *arrays: "TensorArray") -> tuple:
         read, states = [one[t] for one in kept.reads], [one[t] for one in kept.states]
@@ -131,7 +132,7 @@ def _backward_in_tensorflow(
     start = (steps - 1, d_after, *(_array(read[0], steps) for read in kept.reads))
     _, d_first, *arrays = tf.while_loop(lambda t, *_: t >= 0, step, start, maximum_iterations=steps)
     d_reads = [array.stack() for array in arrays]
-    d_projected, deltas = d_reads[0], d_reads[-1]  # the same tensor where the cell is summed
+    d_projected, deltas = d_reads[0], d_reads[-1]  # both are the same tensor where the cell is summed
     d_kernel = tf.tensordot(kept.states[0], deltas, [[0, 1], [0, 1]])
     d_bias = tf.zeros_like(bias) if cell.summed else tf.reduce_sum(deltas, [0, 1])
     return d_projected, d_kernel, d_bias, *d_first
@@ -202,7 +203,7 @@ def _backward_in_jax(cell: GatedCell, residuals: tuple[Tensor, Tensor, Kept], d_
         return (d_before[0] + d_read[-1] @ jax.numpy.transpose(kernel), *d_before[1:]), d_read
 
     d_first, d_reads = jax.lax.scan(step, tuple(d_after), (d_outputs, kept), reverse=True)
-    d_projected, deltas = d_reads[0], d_reads[-1]  # the same tensor where the cell is summed
+    d_projected, deltas = d_reads[0], d_reads[-1]  # both are the same tensor where the cell is summed
     d_kernel = jax.numpy.tensordot(kept.states[0], deltas, [[0, 1], [0, 1]])
     d_bias = jax.numpy.zeros_like(bias) if cell.summed else deltas.sum((0, 1))
     return d_projected, d_kernel, d_bias, *d_first

@@ -54,7 +54,8 @@ class TorchLoop:
             return self.stock(sequences, initial_state, mask, training)
         is_lstm = isinstance(self.layer, keras.layers.LSTM)
         run, weights = (torch.lstm, _lstm_weights) if is_lstm else (torch.gru, _gru_weights)
-        # Copies: a layer that carries its own states changes them in place, and the backward pass needs the old ones.
+        # The states are copied, because a layer that carries its own changes them in place. The backward pass needs the
+        # old ones.
         states = [keras.ops.convert_to_tensor(state, "float32").clone()[None] for state in initial_state]
         with self._fastest_library(is_lstm, sequences):
             outputs, *states = run(

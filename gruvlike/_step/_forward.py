@@ -13,7 +13,7 @@ Forward = Callable[[np.ndarray], Tensor]
 
 def make_forward(stack: keras.Model, width: int) -> Forward:
     """Returns a compiled `stack(frames)`, (B, T, W) -> (B, T, O), without dropout."""
-    if not stack.built:  # a subclassed model that has not been called yet
+    if not stack.built:  # a subclassed model is not built before its first call
         stack(keras.ops.zeros((1, 1, width)))
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -23,7 +23,7 @@ def make_forward(stack: keras.Model, width: int) -> Forward:
     if backend == "jax":
         import jax
 
-        # No `training` argument: the `call` of a subclassed model need not take one.
+        # The call has no `training` argument, because the `call` of a subclassed model need not take one.
         compiled = jax.jit(lambda *weights_and_frames: stack.stateless_call(*weights_and_frames)[0])
         return lambda frames: compiled(
             [v.value for v in stack.trainable_variables], [v.value for v in stack.non_trainable_variables], frames

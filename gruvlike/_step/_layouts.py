@@ -82,7 +82,8 @@ class LaidOutStack(StatelessStack):
         copies = []
         for values in self._values(weight):
             copy = keras.Variable(ops.zeros(values.shape), self._dtype, trainable=False, autocast=False)
-            copy.assign(values)  # not given at once: on torch a transposed tensor is the weight itself
+            # The values are not given at once, because on torch a transposed tensor is the weight itself.
+            copy.assign(values)
             copies.append(copy)
         self._copies.append((tuple(copies), weight))
         return _Factor(tuple(copies), self._layout == "transposed")
@@ -189,7 +190,7 @@ def _product_of_one(rows: Tensor, matrix: keras.Variable, transposed: bool) -> T
     if backend == "tensorflow":
         import tensorflow as tf
 
-        if hasattr(tf.raw_ops, "BatchMatMulV3"):  # a product of half precision that sums in float32
+        if hasattr(tf.raw_ops, "BatchMatMulV3"):  # this product of half precision sums in float32
             return tf.raw_ops.BatchMatMulV3(x=rows, y=matrix.value, Tout=tf.float32)
         return tf.matmul(tf.cast(rows, tf.float32), tf.cast(matrix.value, tf.float32))
     if backend == "jax":

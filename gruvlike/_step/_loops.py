@@ -19,11 +19,11 @@ from gruvlike._contracts import Tensor
 from gruvlike._step._stateless import Weights
 from gruvlike._step._step import Carried, Pull, Step
 
-_CHUNK_BYTES = 8 * 2**20  # of output frames: this bounds memory, and how often the host is asked
+_CHUNK_BYTES = 8 * 2**20  # the size of the output frames bounds memory, and how often the host is asked
 Recorded = Callable[..., tuple[Tensor, list[Tensor]]]
-Numbers = Mapping[str, np.ndarray]  # of the stack's other inputs, (T, n) each, by name
+Numbers = Mapping[str, np.ndarray]  # the stack's other inputs get these numbers, (T, n) each, by name
 
-_ALL = 2**30  # more steps than a chunk has
+_ALL = 2**30  # every chunk has fewer steps
 
 
 class Orders(NamedTuple):
@@ -139,7 +139,7 @@ class Loop:
         pull = self._no_pull if pull is None else pull
         orders = Orders(steps, self._no_frames, 0, self._at_once, drawn, temperature, numbers, pull)
         outputs, carried = self._run(orders, carried)
-        # Cut on the host: on JAX a slice of the tensor would compile anew for each number of steps.
+        # The host cuts the outputs: on JAX a slice of the tensor would compile anew for each number of steps.
         return keras.ops.convert_to_numpy(outputs)[:steps].swapaxes(0, 1), carried
 
     def _padded(self, numbers: np.ndarray, value: float) -> Tensor:
@@ -186,7 +186,8 @@ class _TensorFlowLoop(Loop):
         def body(index: Tensor, outputs: Any, frame: Tensor, before: list[Tensor]) -> tuple[Any, ...]:
             frame = tf.where(index < orders.forced, orders.buffer[index], frame)
             frame, after = self.step(Carried(frame, before), *orders.at(index))
-            # A condition, not a choice at each step: XLA would fuse that with the cells, and round otherwise.
+            # `tf.cond` takes the place of a choice at each step, because XLA would fuse a choice with the cells, and
+            # round otherwise.
             after = tf.cond(
                 index < latest, lambda: _begun(tf.where, index >= orders.begin, after, before), lambda: after
             )
@@ -281,11 +282,12 @@ class _TorchLoop(Loop):
             from torch.fx.experimental.proxy_tensor import make_fx
         except ImportError:  # torch promises no name in `experimental`; the layers themselves take ten times as long
             return graph
-        # Copies, as `make_fx` knows tensors by identity: the mean of a leash begins as the mean of the seed, and two
-        # arguments that are one tensor would be one argument in all steps.
+        # The arguments other than the weights are copied, because `make_fx` knows tensors by identity. The mean of a
+        # leash begins as the mean of the seed, and two arguments that are one tensor would be one argument in all
+        # steps.
         weights, *others = example
         example = weights, *keras.tree.map_structure(lambda tensor: tensor.clone(), others)
-        # A function of its own: `make_fx` would count `self` among the arguments of a method.
+        # `graph` is a function of its own, because `make_fx` would count `self` among the arguments of a method.
         recorded = make_fx(graph)(*example)
         return _compiled_by_torch(recorded, *example) if self._torch_compile else recorded
 

@@ -13,7 +13,7 @@ import keras
 
 from gruvlike._contracts import Shape, Tensor
 
-# Layers that treat each frame alone: carrying the state of the recurrent layers is all there is to carry.
+# These layers treat each frame alone, so the states of the recurrent layers are all there is to carry.
 _FRAMEWISE = (
     keras.layers.InputLayer,
     keras.layers.Dense,
@@ -37,7 +37,7 @@ _FRAMEWISE = (
     keras.layers.Maximum,
     keras.layers.Minimum,
 )
-# The same, as long as they work along the features, which is their last axis.
+# These layers do the same as long as they work along the features, which is their last axis.
 _FRAMEWISE_LAST_AXIS = (
     keras.layers.LayerNormalization,
     keras.layers.RMSNormalization,
@@ -46,7 +46,7 @@ _FRAMEWISE_LAST_AXIS = (
     keras.layers.Concatenate,
     keras.layers.Softmax,
 )
-# Operations of a functional model that are no layers, such as `x + y`, by the name of their class.
+# These operations of a functional model are no layers, such as `x + y`. Each has the name of its class here.
 _FRAMEWISE_OPERATIONS = {
     "Add",
     "Subtract",
@@ -61,7 +61,7 @@ _FRAMEWISE_OPERATIONS = {
 }
 
 
-Weights = tuple[list[Tensor], list[Tensor]]  # those that train, and the others
+Weights = tuple[list[Tensor], list[Tensor]]  # the first list holds the weights that train, the second the others
 
 
 class Purpose(NamedTuple):
@@ -179,7 +179,8 @@ class _FromStates(keras.layers.Layer):
         if frames.shape[1] == 1:
             output, self.states.of_layer[self.index] = self.cell(frames[:, 0, :], before, training=False)
             return output[:, None, :]
-        self.recurrent.return_state = True  # during this call alone: the layer is the stack's own
+        # The layer is the stack's own, so it returns its states during this call alone.
+        self.recurrent.return_state = True
         try:
             output, *self.states.of_layer[self.index] = self.recurrent(frames, initial_state=before, training=training)
         finally:
@@ -206,7 +207,7 @@ class StatelessStack:
         self._purpose = purpose
         self._states = _States()
         self._cells: list[Any] = []
-        # A model of its own around the same graph: a compiled stack would have its optimizer copied by the cloning.
+        # `plain` is a new model around the same graph: the cloning of a compiled stack would copy its optimizer.
         plain = keras.Model(stack.inputs, stack.outputs)
         self.model = keras.models.clone_model(plain, clone_function=self._replace, recursive=True)
 
@@ -244,7 +245,7 @@ class StatelessStack:
         self._states.of_layer = dict(enumerate(nested))
         output = call(inputs)
         frames = inputs[0] if isinstance(inputs, list) else inputs
-        if output.shape[1] != frames.shape[1]:  # for instance after adding a constant with a time axis of its own
+        if output.shape[1] != frames.shape[1]:  # a constant with a time axis of its own does this, for instance
             raise ValueError(
                 f"{self._purpose.where} one frame in must give one frame out. Received: {output.shape[1]} frames for "
                 f"{frames.shape[1]} from {self.model.name!r}. {self._purpose.instead}."

@@ -15,8 +15,9 @@ from gruvlike._contracts import Tensor
 from gruvlike._step._stateless import StatelessStack, inputs_of
 from gruvlike.heads import Head
 
-_TINY = 1e-6  # of the variance of a number that does not change
-_MOST = 1.5  # the greatest scale of a frame by a leash: a number that has stood still is not torn away
+_TINY = 1e-6  # a number that does not change counts as having this variance
+# A leash scales a frame by at most this, so that a number that has stood still is not torn away.
+_MOST = 1.5
 
 
 class Carried(NamedTuple):
@@ -159,5 +160,5 @@ def uniform_noise(random_seed: int, clip: int, first: int, steps: int, draws: in
     generator = np.random.Philox(key=key)
     generator.advance(first * blocks)
     numbers = generator.random_raw(steps * blocks * 4).reshape(steps, blocks * 4)[:, :draws]
-    # 23 bits and a half: float32 holds each of these numbers exactly, and none of them is 0 or 1.
+    # The numbers have 23 bits and a half, so float32 holds each of them exactly. None of them is 0 or 1.
     return ((numbers >> np.uint64(41)).astype("float32") + np.float32(0.5)) * np.float32(2.0**-23)

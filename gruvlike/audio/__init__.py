@@ -141,7 +141,7 @@ def stream(
         number("high_pass_hz", high_pass_hz, low=0, high=sample_rate / 2, open_low=True)
         if high_pass_hz == sample_rate / 2:
             raise ValueError(f"`high_pass_hz` must be below sample_rate / 2. Received: high_pass_hz={high_pass_hz}.")
-    with open(path, "rb") as file:  # raises OSError for a missing or forbidden file or a folder
+    with open(path, "rb") as file:  # `open` raises OSError for a missing or forbidden file or a folder
         if not file.read(1):
             raise ValueError(f"An audio file must hold samples. Received: {str(path)!r}, which has 0 bytes.")
     chunks = _decoding.prepared(path, sample_rate, high_pass_hz)

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 Decoder = tuple[int, Iterator[np.ndarray]]
 
 DECODED_FRAMES = 1 << 17
-# Suffixes of the formats that libsndfile reads; below, of those that need the optional extra `av`.
+# libsndfile reads the formats with the first suffixes. Those with the suffixes below need the optional extra `av`.
 SNDFILE_SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus"),
     *(".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
@@ -31,7 +31,7 @@ AV_SUFFIXES = (".m4a", ".m4b", ".mp4", ".aac", ".wma", ".asf", ".webm", ".mka", 
 _UNRECOGNIZED, SYSTEM_ERROR = 1, 2  # libsndfile's error codes: unknown format, error of the system
 # libsndfile opens a PCM file that was cut short without an error; only its log shows the missing bytes.
 _CUT_OFF = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN_LENGTH = 0x7FFF0000  # the length in the header of a sound that was written to a pipe: until the end
+_UNKNOWN_LENGTH = 0x7FFF0000  # a sound that was written to a pipe has this length in its header: until the end
 _MP3_PADDING = 2 * 1441  # bytes of two largest frames: a decoder may leave them unread at the end of a complete file
 _INEXACT_FRAMES = 4096  # the length of an Ogg stream is known to within a packet
 
@@ -100,7 +100,7 @@ def _mp3_chunks(path: Path) -> Iterator[np.ndarray]:
         left = path.stat().st_size - raw.tell()
         start = raw.read(3)
     is_frame = start[:1] == b"\xff" and start[1:2] >= b"\xe0"
-    if left <= _MP3_PADDING or not (is_frame or start == b"ID3"):  # the end of the file, or tags that players append
+    if left <= _MP3_PADDING or not (is_frame or start == b"ID3"):  # the file ends here, or players appended tags
         return
     if importlib.util.find_spec("av") is None:
         raise ImportError(

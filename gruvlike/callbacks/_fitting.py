@@ -239,7 +239,7 @@ class Interruption:
             self.requested = True
             signal.signal(signal.SIGINT, signal.default_int_handler)
             when = "when this epoch is validated and saved" if is_last_batch() else "after this batch"
-            # Into the log: the signal may have come while a line was being written to stdout.
+            # The message goes into the log, because the signal may have come while a line was being written to stdout.
             logger.info("Stopping %s. Ctrl-C again stops at once.", when)
 
         signal.signal(signal.SIGINT, finish_batch)

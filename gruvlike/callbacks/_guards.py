@@ -84,7 +84,8 @@ class NaNGuard(keras.callbacks.Callback):
         self._good: list[tuple[keras.Variable, np.ndarray]] = []
         self._checked: list[tuple[keras.Variable, np.ndarray]] | None = None  # the values since the last batch
         self._epoch = self._batch = 0
-        self._windows: WindowsLike | None = None  # a copy: at the end of an epoch the windows move to the next one
+        # The windows here are a copy, because at the end of an epoch the windows move to the next one.
+        self._windows: WindowsLike | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Keeps the weights that training begins with."""
@@ -172,7 +173,7 @@ class BestModel(keras.callbacks.ModelCheckpoint):
         monitor: Name of the number in the logs of which the best model has least.
     """
 
-    best: float | None  # set by Keras
+    best: float | None  # Keras sets it
 
     def __init__(self, path: Path, monitor: str):
         super().__init__(path, monitor=monitor, mode="min", save_best_only=True)

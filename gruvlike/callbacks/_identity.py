@@ -31,7 +31,7 @@ def identity(call: FitCall) -> Identity:
     """Returns everything that must be the same for a run to be resumed, ready for JSON."""
     model, windows, validation = call.model, call.x, call.validation
     config = model.get_config()
-    del config["format_version"]  # of the file, whatever is in it
+    del config["format_version"]  # the version is that of the file, whatever is in it
     found = {
         "corpus": _music(windows),
         "validation": {"split": call.validation_split} if call.validation_split else _music(validation),
@@ -56,7 +56,7 @@ def check_same(then: Identity, now: Identity, directory: Path) -> None:
     """
     then = {**then, "model": {**then["model"]}}
     if then["model"].pop("format_version", None) and now["head"]["class_name"] == "Point":
-        then["head"] = now["head"]  # runs that began before there were heads
+        then["head"] = now["head"]  # the run began before there were heads
     if learning_rate(then) is not None and learning_rate(now) is not None:
         config = {**now["optimizer"]["config"], "learning_rate": learning_rate(then)}
         now = {**now, "optimizer": {**now["optimizer"], "config": config}}

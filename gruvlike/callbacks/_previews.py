@@ -78,7 +78,7 @@ class AudioPreview(BestEffort):
         self._pieces: list[np.ndarray] = []
         self._song_size = 0
         self._generator: Generator | None = None
-        self._writer: Any = None  # of TensorBoard
+        self._writer: Any = None  # the writer is TensorBoard's
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forgets the seeds and the errors of another `fit`."""
@@ -133,7 +133,8 @@ class AudioPreview(BestEffort):
             )
         longest = max(track.seconds for track in corpus)
         seconds = min(self.seconds, longest / 2)
-        seed_seconds = min(self.seed_seconds, (longest - seconds) / 2)  # so that short music has several places, too
+        # A shorter seed leaves several places in short music, too.
+        seed_seconds = min(self.seed_seconds, (longest - seconds) / 2)
         if seed_seconds * corpus.sample_rate < model.encoder.span(1):
             raise ValueError(
                 f"A preview needs a track of four frames of {model.encoder.span(1) / corpus.sample_rate:.2f} s. "

@@ -22,7 +22,7 @@ from gruvlike.callbacks._store import Store
 if TYPE_CHECKING:
     from gruvlike.models import AudioModel
 
-_SHARE = 0.02  # of the time: the most that saving takes, and the most that drawing takes
+_SHARE = 0.02  # saving takes at most this share of the time, and drawing as much again at most
 _BRIEF = 30.0  # seconds; a longer epoch is always saved and drawn
 
 
@@ -57,7 +57,7 @@ class RunFolder(Callback):
         self._interruption = Interruption()
         self._call: FitCall | None = None
         self._progress = Progress({}, {}, {})
-        self._checkpoint: Checkpoint | None = None  # until its states are given back
+        self._checkpoint: Checkpoint | None = None  # the checkpoint stays until its states are given back
         self._resumes_epoch = False
         self._rate: float | None = None
         self._begun = 0  # batches of the epoch at hand, the one that is being computed included
@@ -98,14 +98,14 @@ class RunFolder(Callback):
         try:
             with self._interruption.watched(self._is_last_batch):
                 fit_from(call, fit, self._progress)
-        except BaseException as error:  # Ctrl-C too: the user is told where the run goes on
+        except BaseException as error:  # Ctrl-C counts, too: the user is told where the run goes on
             if self._where() not in str(error):
                 call.print_or_log(f"Stopped. {self._where()}")
             raise
         finally:
             for callback in call.callbacks:
                 if isinstance(callback, CSVLogger):
-                    callback.on_train_end()  # closes its file, also where training broke off
+                    callback.on_train_end()  # the callback closes its file, also where training broke off
         summary = self._store.summarize()
         if summary and call.verbose:
             call.print_or_log(summary)
@@ -119,7 +119,8 @@ class RunFolder(Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Saves the beginning of a new run, or fills the history of a resumed one."""
         call, progress = self._fit_call(), self._progress
-        if call.windows is not None:  # again: where Keras builds the model only now, it has read an epoch
+        # The windows go there again, because Keras has read an epoch where it builds the model only now.
+        if call.windows is not None:
             call.windows.go_to(progress.epoch, progress.batch)
         if self._checkpoint is None:
             self._save()
@@ -174,7 +175,7 @@ class RunFolder(Callback):
         if progress.batch >= (self._steps() or math.inf):
             return  # the epoch ends here, and is saved as a whole
         is_due = time.monotonic() - self._saves.last > 60 * self.save_minutes
-        # `call.model`, not `self.model`: with JAX, that one copies all variables back from the device.
+        # `call.model` is read here, because with JAX `self.model` copies all variables back from the device.
         if is_due or self._interruption.requested or call.model.stop_training:
             # Keras averages weights at the end of each `fit`, so a run with `use_ema` can only resume whole epochs.
             can_resume = call.windows is not None and not call.model.optimizer.use_ema

@@ -47,7 +47,7 @@ class CosineOverTime(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Notes the highest rate, and starts the clock where an earlier part of the run left it."""
         rate = self.model.optimizer.get_config()["learning_rate"]
-        if isinstance(rate, dict):  # a schedule, as Keras writes it
+        if isinstance(rate, dict):  # Keras writes a schedule as a dictionary
             raise ValueError(
                 "The learning rate must be a number, which is lowered over time. Received: an optimizer with a "
                 f"{rate.get('class_name', 'schedule')}. Leave one of the two out."

@@ -20,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 SONG_DISTANCE = "val_song_distance"
 
-# How far from the music that really follows counts as 1.
+# A measure that is so far from the music that really follows counts as 1.
 _TOLERANCES = {"pulse": 0.1, "rhythm": 0.1, "flux": 0.3, "energy_db": 3.0, "timbre_db": 3.0}
 _PARTS = ("first", "last")  # halves of a song
 _NAMES = tuple(f"{measure}_{part}" for measure in _TOLERANCES for part in _PARTS)
-_LEAST_SECONDS = 8.0  # of a song: half of it is the shortest sound with a pulse
+_LEAST_SECONDS = 8.0  # half of such a song is the shortest sound with a pulse
 _BAR = 4  # beats
 _SILENCE = 1e-6  # RMS
-_FLOOR_DB = -80.0  # of a band
+_FLOOR_DB = -80.0  # the level of a band is at least this
 
 Measures = Mapping[str, float]
 
@@ -260,6 +260,6 @@ def _opening(track: Track, start: int, seed_size: int, song_size: int) -> HeldOu
     samples, rate = track.samples(start, start + seed_size + song_size), track.sample_rate
     seed, rest = samples[:seed_size], samples[seed_size:]
     beat = (track.beat or rhythm.tempo(samples, rate)).beat_seconds
-    while _BAR * beat * rate > min(seed_size, song_size // 2):  # a slow tempo that was given by hand
+    while _BAR * beat * rate > min(seed_size, song_size // 2):  # a tempo that was given by hand can be slow
         beat /= 2
     return HeldOut(seed, beat, song_measures(rest, seed, rate, beat))

@@ -22,7 +22,7 @@ Product = TypeVar("Product")
 class BestEffort(keras.callbacks.Callback):
     """A callback whose errors are logged instead of stopping training."""
 
-    _product = ""  # for the warning "No preview after epoch 5"
+    _product = ""  # the warning names it: "No preview after epoch 5"
     _last_error: str | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -33,7 +33,7 @@ class BestEffort(keras.callbacks.Callback):
         """Returns the product of `work`, or `None` after an error."""
         try:
             return work()
-        # Any error: a network that predicts NaN, a full disk, an error of the backend. Training continues.
+        # Training continues after any error: a network that predicts NaN, a full disk, an error of the backend.
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             # Music that is too short, or a full disk, fails again every few epochs: one warning is enough.

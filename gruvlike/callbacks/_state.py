@@ -17,7 +17,7 @@ from gruvlike._contracts import KeepsState
 State = dict[str, Any]
 NamedState = tuple[str, State]
 
-# Stock callbacks that decide by the epochs they have seen. A stock callback that writes a file resumes it by itself.
+# These stock callbacks decide by the epochs they have seen. A stock callback that writes a file resumes it by itself.
 _DECIDING = keras.callbacks.EarlyStopping | keras.callbacks.ReduceLROnPlateau | keras.callbacks.ModelCheckpoint
 
 

@@ -16,7 +16,7 @@ from gruvlike.recipes._signatures import Option, Plain
 from gruvlike.recipes._sources import SOURCES
 
 DEFAULT = "music"  # the recipe of a command line that names none
-# Title of a group in the help -> fields of the recipe.
+# Each title of a group in the help has its fields of the recipe.
 GROUPS = {
     "data": ("split", "windows"),
     "frames": ("encoder", "normalizer"),
@@ -25,14 +25,14 @@ GROUPS = {
         *("optimizer", "loss", "feedback", "epochs", "minutes", "decay", "patience", "choose_by", "random_seed"),
     ),
 }
-# Where the name of an option says too little without its field.
+# These options have other names here, because their own names say too little without the field.
 _NAMES = {
     "feedback.share": "scheduled_sampling",
     "feedback.updates": "sampling_updates",
     "split.by": "split_by",
     "normalizer.components": "normalizer_components",
 }
-# Defaults in words.
+# The help gives these defaults in words.
 _DEFAULTS = {
     "network.projection": "none; 0 is none, too",
     "epochs": "as many as --minutes allow",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gruvlike.models import AudioModel
     from gruvlike.windows import Windows
 
-_EPOCHS = 1_000_000  # more than any clock allows
+_EPOCHS = 1_000_000  # no clock allows so many
 _History = dict[str, list[float]]
 
 

@@ -15,7 +15,7 @@ from gruvlike.cli._console import say
 from gruvlike.cli._parser import Commands, add_command
 
 _SAMPLE_RATE = 16_000
-_SECONDS = 3  # of music to learn by heart
+_SECONDS = 3  # seconds of music to learn by heart
 # A network that reads the same three seconds again and again can learn them by heart. If it does not explain nine
 # tenths of their variance, the fault lies in the files or in the installation, not in the network.
 _MUST_REACH = 0.1

@@ -67,7 +67,7 @@ def generate(options: argparse.Namespace) -> None:
     file = Path(options.song)
     names = [file] if options.clips == 1 else [file.with_stem(f"{file.stem}-{k + 1}") for k in range(options.clips)]
     names = [target(name, options.overwrite) for name in names]
-    gl.audio._format(file, None)  # refuses a suffix that cannot be written
+    gl.audio._format(file, None)  # `_format` refuses a suffix that cannot be written
     model = source(model_file(options.model))
     source(options.seed)
     generator = gl.Generator(gl.load(model))

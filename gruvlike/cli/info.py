@@ -68,7 +68,7 @@ def _sizes(options: argparse.Namespace, config: Path, encoder: "Encoder") -> tup
     if recipe := run.get("recipe"):
         windows = dict(Recipe.from_dict(recipe).windows)
         steps, batch_size = windows["steps"], windows["batch_size"]
-    elif windows := run.get("windows", {}):  # a run that was made by a script
+    elif windows := run.get("windows", {}):  # a script made this run
         steps, batch_size = (windows["span"] - encoder.lap) // encoder.hop - 1, windows["batch_size"]
     return options.steps or steps, options.batch_size or batch_size
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from gruvlike._contracts import BeatLike
 
-_FALLBACK_SECONDS = 0.5  # a beat of music without one: 120 a minute
+_FALLBACK_SECONDS = 0.5  # music without a beat gets this one: 120 a minute
 
 
 class Meter(NamedTuple):

@@ -40,7 +40,7 @@ class Supply(NamedTuple):
             ValueError: If the track has no beat where one is needed.
         """
         encoder, rate = self.encoder, track.sample_rate
-        middle = (start + encoder.span(1) / 2) / rate  # seconds, of the first frame that is read
+        middle = (start + encoder.span(1) / 2) / rate  # the first frame that is read has this middle, in seconds
         meter = Meter.of(self._beat(track), rate / encoder.hop, middle)
         to_come = np.arange(1, (span - encoder.lap) // encoder.hop)
         found = {}

@@ -62,7 +62,7 @@ def build(
     """Writes the corpus `file` and returns the files that were left out: (path, reason)."""
     sources = _sources(paths)
     folder = _file.parts_of(file)
-    _earlier(file, sample_rate, high_pass_hz)  # refuses a file of another kind before anything is made
+    _earlier(file, sample_rate, high_pass_hz)  # `_earlier` refuses a file of another kind before anything is made
     folder.mkdir(exist_ok=True)
     rule = (
         f"A corpus is built by one process at a time. Received: {str(file)!r}, which is being built now. "
@@ -98,7 +98,7 @@ def _build(
         with replacing(file) as temporary:
             tracks = ((_attributes(s, a), _pcm(folder, settings, earlier, a["hash"])) for s, a in kept)
             _file.write(temporary, sample_rate, high_pass_hz, tracks)
-    except BaseException:  # Ctrl-C and a full disk included: the warning names the parts that are kept
+    except BaseException:  # Ctrl-C and a full disk count, too: the warning names the parts that are kept
         parts = len(list(folder.glob("*.pcm")))
         if parts:
             logger.warning("Stopped. %d prepared tracks are kept in %r: build again to go on.", parts, str(folder))

@@ -43,7 +43,7 @@ def run(
         try:
             for future in tqdm(as_completed(futures), title, len(futures), unit=unit, disable=None):
                 results[futures[future]] = future.result()
-        except BaseException:  # Ctrl-C too: the threads must end before the interpreter can
+        except BaseException:  # Ctrl-C counts, too: the threads must end before the interpreter can
             if stop is not None:
                 stop.set()
             for future in futures:

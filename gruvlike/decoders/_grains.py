@@ -11,7 +11,7 @@ from gruvlike.decoders._griffin_lim import SpectrumEncoder
 FULL_SCALE = 32_768
 QUIET = 1e-3  # magnitude below which loudness makes no difference
 NUMBERS = 48  # principal components of a frame, by which grains are compared
-STRONGEST = 16  # of them, by which the table is searched
+STRONGEST = 16  # the table is searched by so many of them
 STRIDE = 2  # frames from grain to grain
 _AT_ONCE = 64  # grains that are looked up at once: a bound of memory
 

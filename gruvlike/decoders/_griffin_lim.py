@@ -158,7 +158,7 @@ def _peaks_and_turns(magnitudes: np.ndarray, advance: float) -> tuple[np.ndarray
     rise, fall = np.diff(levels[:, :-1]), -np.diff(levels[:, 1:])
     offsets, peaks = np.zeros_like(levels), np.zeros(levels.shape, bool)
     peaks[:, 1:-1] = (rise > 0) & (fall >= 0)
-    # The top of the parabola through a peak and its two neighbors.
+    # The offset of a peak leads to the top of the parabola through the peak and its two neighbors.
     np.divide(0.5 * (rise - fall), rise + fall, out=offsets[:, 1:-1], where=peaks[:, 1:-1])
     below = np.maximum.accumulate(np.where(peaks, bins, -len(bins)), axis=1)
     above = np.minimum.accumulate(np.where(peaks, bins, 2 * len(bins))[:, ::-1], axis=1)[:, ::-1]

@@ -8,7 +8,7 @@ from gruvlike.decoders._grains import GrainEncoder, Grains, edges_of, loudness
 from gruvlike.decoders._pieces import overlap_added
 
 FOLLOWED = 16  # bands whose loudness is corrected
-MOST = float(np.log(4.0))  # of a correction: 12 dB
+MOST = float(np.log(4.0))  # no correction is larger: 12 dB
 TINY = 1e-6
 
 
@@ -121,13 +121,14 @@ class Voice:
     def __init__(self, chooser: Chooser, follower: Follower, context: int, seed: np.ndarray | None):
         self.chooser, self.follower, self.context = chooser, follower, context
         encoder, known = chooser.encoder, 0 if seed is None else context
-        self.frames: np.ndarray | None = None  # that have no grain yet
+        self.frames: np.ndarray | None = None  # these frames have no grain yet
         self.raw = np.zeros(0, "float32") if seed is None else seed[: encoder.span(context)].astype("float32")
-        self.offset = known * encoder.hop  # in `raw`, of the next grain
-        self.last: int | None = None  # first frame of the last grain
-        self.place = 0  # and where it lies in the music
-        self.wanted = np.full((known, len(follower.edges)), np.nan)  # of the frames of `raw`: loudness in bands
-        self.carry = np.zeros(encoder.lap, "float32")  # of corrected frames, into the next one
+        self.offset = known * encoder.hop  # the next grain begins there in `raw`
+        self.last: int | None = None  # the last grain begins with this frame
+        self.place = 0  # the last grain lies there in the music
+        # The frames of `raw` should get this loudness in bands.
+        self.wanted = np.full((known, len(follower.edges)), np.nan)
+        self.carry = np.zeros(encoder.lap, "float32")  # corrected frames reach into the next one with these samples
         self.known, self.dropped = known, encoder.lap
 
     def add(self, frames: np.ndarray) -> np.ndarray:

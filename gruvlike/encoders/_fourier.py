@@ -99,7 +99,7 @@ def from_half_spectrum(frames: Tensor, xp: ArrayFunctions) -> Tensor:
     """Returns the N samples whose `half_spectrum` is given."""
     size = frames.shape[-1]
     half = size // 2 + 1
-    behind = 1 - size % 2 if size > 1 else 0  # the imaginary part of the highest frequency, if N is even
+    behind = 1 - size % 2 if size > 1 else 0  # the imaginary part of the highest frequency is 0 if N is even
     zeros = [(0, 0)] * (len(frames.shape) - 1)
     imag = xp.pad(frames[..., half:], (*zeros, (1, behind)))
     return xp.irfft((frames[..., :half], imag), fft_length=size)

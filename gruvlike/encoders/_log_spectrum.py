@@ -143,7 +143,7 @@ def _mel_filters(mels: int, sample_rate: int | None, frame_size: int) -> np.ndar
     if sample_rate is None:
         raise ValueError(f"`mels` needs a `sample_rate` in Hz. Received: mels={mels}, sample_rate=None.")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # empty filters, an error below
+        warnings.simplefilter("ignore", UserWarning)  # librosa warns of empty filters, which are an error below
         filters = librosa.filters.mel(sr=sample_rate, n_fft=frame_size, n_mels=mels, norm=None)
     sums = filters.sum(axis=1, keepdims=True)
     if not (sums > 0).all():

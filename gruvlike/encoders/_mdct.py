@@ -107,5 +107,5 @@ def _fast_dct(x: Tensor, xp: ArrayFunctions) -> Tensor:
 def _turn(real: Tensor, imag: Tensor, angle: np.ndarray, gain: float, xp: ArrayFunctions) -> tuple[Tensor, Tensor]:
     """Multiplies complex numbers by `gain * exp(i * angle)`."""
     cosine, sine = ((gain * part).astype("float32") for part in (np.cos(angle), np.sin(angle)))
-    by = xp.multiply  # torch tensors times numpy arrays, with gradients
+    by = xp.multiply  # `xp.multiply` takes torch tensors times numpy arrays, with gradients
     return by(real, cosine) - by(imag, sine), by(real, sine) + by(imag, cosine)

@@ -33,9 +33,9 @@ from gruvlike.heads import Head, Point
 from gruvlike.models import AudioModel, load
 from gruvlike.normalizers import Normalizer
 
-_FRAMES_AT_ONCE = 4  # of a stream: a latency of a few frames
-_LEASH = 0.6  # of a network with conditions
-_LEASH_SECONDS = 2.0  # that the running mean of a leash is taken over
+_FRAMES_AT_ONCE = 4  # a stream has a latency of a few frames
+_LEASH = 0.6  # a network with conditions has this leash
+_LEASH_SECONDS = 2.0  # the running mean of a leash is taken over so many seconds
 
 
 class Generator:
@@ -109,8 +109,8 @@ class Generator:
         _check_outputs(self.stack, self.head, self._parts.width)
         refuse_bidirectional(self.stack)
         self._conditions = conditions_of(self.stack)
-        self._stacks: dict[str | None, StatelessStack] = {}  # by layout
-        self._loops: dict[tuple[int, int | None, bool], Loop] = {}  # by number of clips, chunk, and leash or none
+        self._stacks: dict[str | None, StatelessStack] = {}  # the keys are layouts
+        self._loops: dict[tuple[int, int | None, bool], Loop] = {}  # a key is number of clips, chunk, and leash or none
         self._forward: Forward | None = None
 
     @property

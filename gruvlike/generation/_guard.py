@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Over those of the seed. Music has breaks and louder parts; these limits are far beyond.
+# Change and size of a song are compared with those of the seed times these numbers. Music has breaks and louder parts;
+# these limits are far beyond.
 _FROZEN = 0.1
 _FAINT = 0.1
 _BLOWN_UP = 4.0

@@ -7,7 +7,7 @@ import numpy as np
 
 from gruvlike.generation._opening import SoundParts
 
-_FADE_SECONDS = 0.01  # of a gain
+_FADE_SECONDS = 0.01  # a gain fades in over so many seconds
 
 
 class Coming(NamedTuple):
@@ -71,7 +71,7 @@ def joined(
             yield parts.plain(tail[:, -context:])
         yield from map(parts.plain, predicted)
 
-    rebuilt = context * encoder.hop  # samples, before the song, that the decoder makes again from frames
+    rebuilt = context * encoder.hop  # the decoder makes so many samples before the song again from frames
     under = samples[:, -encoder.span(context) :] if context else None
     source = iter([np.concatenate(list(pieces()), axis=1)]) if whole and parts.decoder.whole else pieces()
     decoded = parts.decoder.stream(source, under)

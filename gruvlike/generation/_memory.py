@@ -109,7 +109,7 @@ class Wish(NamedTuple):
 class Past(Protocol):
     """Predicts a song, some frames at a time."""
 
-    chunk: int  # the most frames that one call can take
+    chunk: int  # one call can take at most so many frames
 
     def take(self, steps: int) -> np.ndarray:
         """Returns the next `steps` frames of the song, (B, steps, W)."""

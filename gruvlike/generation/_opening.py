@@ -122,7 +122,8 @@ def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, rea
 def _meter(parts: SoundParts, samples: np.ndarray, reading: Listening) -> Meter:
     """Returns the beat of a seed, counted from the frame that follows it."""
     encoder, rate = parts.encoder, parts.sample_rate
-    middle = (len(samples) + encoder.hop - encoder.span(1) / 2) / rate  # seconds, of the frame that follows
+    # The frame that follows has this middle, in seconds.
+    middle = (len(samples) + encoder.hop - encoder.span(1) / 2) / rate
     if not any(condition.needs_beat for condition in reading.conditions):
         return Meter.of(None, rate / encoder.hop, middle)
     from gruvlike import rhythm

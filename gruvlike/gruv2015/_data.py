@@ -55,7 +55,8 @@ def to_frames(samples: np.ndarray, block_size: int, time_domain: bool = False) -
     """
     block_size = positive_int("block_size", block_size)
     samples = mono("samples", samples)
-    blocks = np.zeros((-(-len(samples) // block_size), block_size))  # in float64, because a std may be as small as 1e-8
+    # The blocks are float64, because a std may be as small as 1e-8.
+    blocks = np.zeros((-(-len(samples) // block_size), block_size))
     blocks.reshape(-1)[: len(samples)] = samples
     if not time_domain:
         spectrum = np.fft.fft(blocks)
@@ -149,7 +150,7 @@ def prepare(
             f"the longest track has {longest}. Use fewer steps, smaller blocks or a longer track."
         )
     mean, std = _statistics(x)
-    for windows in (*x, *y):  # each window alone, because its temporary copy is float64
+    for windows in (*x, *y):  # each window is normalized alone, because its temporary copy is float64
         windows[:] = (windows - mean) / std
     return Prepared(x, y, mean.astype(np.float32), std.astype(np.float32))
 

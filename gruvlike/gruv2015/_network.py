@@ -12,9 +12,10 @@ from gruvlike._checks import choice, positive_int
 from gruvlike._files import replacing
 from gruvlike.models._activations import hard_sigmoid_2015
 
-_RECURRENT_GAIN = 1.1  # singular values of the orthogonal kernels of that Keras, read off saved weights of 2015
+# The orthogonal kernels of that Keras have this singular value, as saved weights of 2015 show.
+_RECURRENT_GAIN = 1.1
 _ARRAYS = {12: "lstm", 9: "gru"}  # the number of arrays of a recurrent layer in a weights file tells its cell
-# For each gate in the order of Keras 3 (LSTM: input, forget, candidate, output) its place in the order of the file
+# Each gate in the order of Keras 3 (LSTM: input, forget, candidate, output) has this place in the order of the file
 # (input, candidate, forget, output). Only two places are swapped, so the same table serves reading and writing.
 _GATES = {"lstm": (0, 2, 1, 3), "gru": (0, 1, 2)}
 
@@ -137,7 +138,7 @@ def load_network(weights_path: str | os.PathLike) -> keras.Model:
     try:
         with h5py.File(path, "r") as file:
             arrays = _read_layers(file)
-    except OSError as error:  # h5py: the file is no HDF5, cut short or damaged
+    except OSError as error:  # h5py says that the file is no HDF5, cut short or damaged
         raise ValueError(f"A weights file must be complete HDF5. Received: {path} ({error}).") from error
     except (KeyError, TypeError, ValueError) as error:  # an entry is missing or is no number
         raise ValueError(

@@ -11,8 +11,8 @@ from gruvlike import _checks
 from gruvlike._contracts import Tensor
 from gruvlike.heads._head import Head
 
-_CENTER, _REACH = -1.0, 3.0  # of the logarithms of deviations: they lie in [-4, 2], as factors 0.018 to 7.4
-_FIRST_DEVIATION = 0.6  # of the deviation of the music, before anything is learned
+_CENTER, _REACH = -1.0, 3.0  # the logarithms of deviations lie in [-4, 2], as factors 0.018 to 7.4
+_FIRST_DEVIATION = 0.6  # a deviation is this part of that of the music before anything is learned
 
 
 @keras.saving.register_keras_serializable(package="gruvlike")
@@ -115,7 +115,7 @@ class Mixture(Head):
         reached = ops.cumsum(ops.exp(log_weights), axis=-1)
         # The last sum can be less than 1 by rounding: the last component takes the rest.
         index = ops.sum(ops.cast(ops.greater(noise[..., :1], reached[..., :-1]), "int32"), axis=-1)
-        # Not `ops.one_hot`: on torch it looks at the values, which a recorded step cannot.
+        # `ops.equal` takes the place of `ops.one_hot`: on torch that looks at the values, which a recorded step cannot.
         chosen = ops.cast(ops.equal(index[..., None, None], ops.arange(self.components)[:, None]), "float32")
         mean, log_deviation = (ops.sum(chosen * part, axis=-2) for part in (means, log_deviations))
         normal = np.float32(math.sqrt(2)) * ops.erfinv(2.0 * noise[..., 1:] - 1.0)

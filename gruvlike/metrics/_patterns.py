@@ -4,7 +4,7 @@ import numpy as np
 
 from gruvlike import _checks
 
-BEATS, STEPS = 4, 32  # of a bar
+BEATS, STEPS = 4, 32  # a bar has so many of each
 _BANDS = 4
 _MELS = 64
 _HOP_SECONDS = 0.008

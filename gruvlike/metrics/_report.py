@@ -28,7 +28,7 @@ from gruvlike.metrics._frechet import log_mel_statistics
 _REFERENCE_SECONDS = 120
 _LEAST_BLOCKS = 4
 _CORPUS_SUFFIXES = (".h5", ".hdf5")
-# Each measure, and its value for a song without fault.
+# Each measure has a value for a song without fault.
 _ROWS = (
     ("tick_ratio", "1: no tick"),
     ("tick_level_db", "0: no tick"),
@@ -195,7 +195,7 @@ def _sample_rate(own: int | None, sample_rate: int | None) -> int:
 def _file_rate(path: str | os.PathLike) -> int:
     import soundfile
 
-    with open(path, "rb") as file:  # raises FileNotFoundError for a missing file
+    with open(path, "rb") as file:  # `open` raises FileNotFoundError for a missing file
         try:
             return soundfile.SoundFile(file).samplerate
         except soundfile.LibsndfileError as error:

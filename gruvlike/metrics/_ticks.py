@@ -45,7 +45,7 @@ def tick_ratio(samples: np.ndarray, hop: int, start: int = 0) -> float:
     seams = np.zeros(len(jumps), bool)
     seams[(start - 1) % hop :: hop] = True
     across, elsewhere = np.median(jumps[seams]), np.median(jumps[~seams])
-    least = 1e-6 * jumps.max()  # keeps the ratio finite if the sound only changes at the seams
+    least = 1e-6 * jumps.max()  # `least` keeps the ratio finite if the sound only changes at the seams
     return float(max(across, least) / max(elsewhere, least)) if least > 0 else 1.0
 
 

@@ -256,11 +256,11 @@ class AudioModel(keras.Model):
         outputs, target = y_pred
         total = super().compute_loss(x, target, outputs, sample_weight, training)
         truth = self.head.frame(target)
-        # Computed once where the loss is that error, and no weights, masks or regularizers have changed it.
+        # The error is computed once where the loss is that error, unchanged by weights, masks or regularizers.
         is_error = self._loss_is_squared_error and sample_weight is None and not self.losses
         is_error = is_error and getattr(outputs, "_keras_mask", None) is None
         error = total if is_error else ops.mean(ops.square(truth - self.head.mean(outputs)))
-        # Here, not in `compute_metrics`: on JAX that one cannot read the normalizer's weights.
+        # The mean error is computed here, because on JAX `compute_metrics` cannot read the normalizer's weights.
         mean_error = ops.mean(ops.square(truth - ops.cast(self.normalizer.center, truth.dtype)))
         self._relative_loss.update_state(error, mean_error, ops.shape(target)[0])
         return total
@@ -329,7 +329,7 @@ class AudioModel(keras.Model):
             Trajectories", 1990 (truncated back-propagation through time).
         """
         fit = super().fit
-        # Keras's own names for all arguments: hooks find each by its name, however it was given.
+        # All arguments get Keras's own names, so that hooks find each by its name, however it was given.
         options = inspect.signature(fit).bind(x, *args, **kwargs).arguments
         options.pop("x")
         self._prepare_fit(x, options)

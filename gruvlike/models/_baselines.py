@@ -8,8 +8,8 @@ from keras import ops
 
 from gruvlike import _music
 
-_DIRECTIONS = 256  # of the linear predictor, at most
-_FRAMES_A_DIRECTION = 10  # at least, so that it cannot learn them by heart
+_DIRECTIONS = 256  # the linear predictor reads at most so many
+_FRAMES_A_DIRECTION = 10  # each direction has at least so many frames, so that the predictor cannot learn them by heart
 _FITTED_FRAMES = 20_000
 
 

@@ -18,7 +18,7 @@ Data = TypeVar("Data")
 
 def adapt(stack: keras.Model, normalizer: Normalizer) -> None:
     """Gives the layers that want it the deviation of each normalized number, where it is known."""
-    if not normalizer.fitted or normalizer.spread is None:  # in a model that is being loaded they come from its file
+    if not normalizer.fitted or normalizer.spread is None:  # they come from the file of a model that is being loaded
         return
     for layer in layers_of(stack):
         if isinstance(layer, KnowsSpread):

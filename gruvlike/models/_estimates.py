@@ -17,12 +17,12 @@ from gruvlike.models._conditioning import supplied
 logger = logging.getLogger(__name__)
 
 _FLOAT = 4  # bytes
-_SLOTS = 2  # of Adam a weight; the gradient comes on top
-# Numbers a frame that are kept for the gradient, as measured with TensorFlow on a CPU: for each feature (pieces of
-# sound, spectrum, frames, prediction, error), and for each unit of a layer (gates, state, output).
+_SLOTS = 2  # Adam keeps so many numbers for a weight; the gradient comes on top
+# A frame leaves so many numbers for the gradient, as measured with TensorFlow on a CPU. Some are kept for each feature
+# (pieces of sound, spectrum, frames, prediction, error), others for each unit of a layer (gates, state, output).
 _KEPT_FEATURES = 6
 _KEPT = {keras.layers.LSTM: 13, keras.layers.GRU: 15}
-_SURE = 1.5  # refuse above this ratio of estimated to free memory; warn between 1 and it
+_SURE = 1.5  # training is refused above this ratio of estimated to free memory; a warning comes between 1 and it
 _WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 
 
@@ -178,7 +178,7 @@ def _slots(optimizer: keras.optimizers.Optimizer) -> int:
     """How many numbers an optimizer keeps for each weight: one like it is tried on a small matrix."""
     try:
         copy = type(optimizer).from_config(optimizer.get_config())
-    except (TypeError, ValueError, NotImplementedError):  # somebody's own, that cannot be copied
+    except (TypeError, ValueError, NotImplementedError):  # an optimizer of the user's own cannot always be copied
         return _SLOTS
     matrix = keras.Variable(np.zeros((32, 32), "float32"), name="tried")
     copy.build([matrix])
@@ -268,7 +268,7 @@ def _step_seconds(model: Any, windows: Any) -> float:
     copy.compile("adam")
     windows = supplied(windows, conditions_of(copy.stack), copy.encoder)
     batches = [as_batch(windows[index % len(windows)][0]) for index in range(3)]
-    # As long as the first, or it would be compiled anew.
+    # Each batch is made as long as the first, or it would be compiled anew.
     first, *rest = (
         keras.tree.map_structure(lambda part, like: np.resize(part, like.shape), batch, batches[0]) for batch in batches
     )

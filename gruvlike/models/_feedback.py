@@ -26,8 +26,8 @@ class ScheduledSampling(keras.layers.Layer):
         super().__init__(name="scheduled_sampling")
         self.share, self.growth = share, updates
         self.random = keras.random.SeedGenerator(random_seed)
-        # A variable of its own: on JAX the optimizer's counter cannot be read in a forward pass. It is saved with the
-        # model. Float: integers are moved between host and GPU by TensorFlow.
+        # The number of updates is a variable, because on JAX the optimizer's counter cannot be read in a forward pass.
+        # It is saved with the model. It is a float, because TensorFlow moves integers between host and GPU.
         self.updates = self.add_weight(
             shape=(), initializer="zeros", trainable=False, dtype="float32", autocast=False, name="updates"
         )
@@ -82,7 +82,7 @@ class CarriedStates(keras.layers.Layer):
 
     def start(self, reset: Tensor) -> list[Tensor]:
         """Returns the states to start from: zeros for the rows where `reset` (B,) is true."""
-        # A copy in any case: torch keeps the first states for the gradient, and the variables change.
+        # The states are always copied, because torch keeps the first ones for the gradient, and the variables change.
         states = [ops.convert_to_tensor(variable) for variable in self.read()]
         return [ops.where(ops.expand_dims(reset, 1), ops.zeros_like(state), state) for state in states]
 
@@ -148,13 +148,13 @@ def run_in_training(
         return step.read(frames, states, reading.at(at), lambda x: step.stack.model(x, training=training))
 
     frames, reset = reading.frames, reading.reset
-    states: list[Tensor] = []  # none without a step
+    states: list[Tensor] = []  # there are none without a step
     if step is not None:
         states = (
             carried.start(reset) if carried and reset is not None else step.stack.initial_states(ops.shape(frames)[0])
         )
     if sampling:
-        outputs, _ = run(frames[:, :-1], states, slice(None, -1), training=False)  # as in a song: without dropout
+        outputs, _ = run(frames[:, :-1], states, slice(None, -1), training=False)  # a song has no dropout either
         guesses = bounded(sampling.draw(head, outputs, frames.shape[-1]), bounds)
         frames = sampling(frames, ops.stop_gradient(guesses))
     last: Any = frames.shape[1] - rollout_steps if rollout_steps else None

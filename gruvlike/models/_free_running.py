@@ -90,7 +90,7 @@ def _continued(model: Any, frames: np.ndarray, given: Mapping[str, Tensor], step
     stack, head, start, bounds = model.stack, model.head, frames.shape[1], model.normalizer.bounds
     with no_gradient():
         past = ops.convert_to_tensor(frames)
-        if not carries(stack):  # reads the whole past again at each step
+        if not carries(stack):  # such a stack reads the whole past again at each step
             for _ in range(steps):
                 until = {name: numbers[:, : past.shape[1]] for name, numbers in given.items()}
                 outputs = stack(inputs_of(stack, past, until), training=False)[:, -1:]

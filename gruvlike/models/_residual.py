@@ -70,7 +70,8 @@ class FrameNoise(PlainLayer):
 
     def adapt(self, spread: Any) -> None:
         """Takes the deviations, (W,)."""
-        # A copy: JAX gives the buffers of all variables to a training step, and refuses one that two of them share.
+        # The spread is copied, because JAX gives the buffers of all variables to a training step. JAX refuses a buffer
+        # that two of them share.
         self.spread.assign(np.array(ops.convert_to_numpy(spread)))
 
     def call(self, frames: Tensor, training: bool | None = None) -> Tensor:

@@ -155,7 +155,7 @@ def _outputs(
 ) -> keras.KerasTensor:
     """Returns the outputs that the head wants, moved by the first `count` of the sources if there are any."""
     # Outputs are compared and become sound: they are float32 also under a mixed precision policy.
-    scale = 0.5 if count else 1.0  # a start near the sources themselves
+    scale = 0.5 if count else 1.0  # the outputs start near the sources themselves
     dense = keras.layers.Dense(
         head.outputs(features), kernel_initializer=_glorot(next_seed(), scale), dtype="float32", name="frame"
     )
@@ -223,7 +223,7 @@ def _recurrent(
 
 
 def _set_forget_bias(stack: keras.Model, forget_bias: float) -> None:
-    if forget_bias == 1.0:  # as in Keras
+    if forget_bias == 1.0:  # Keras has set this one
         return
     for layer in stack.layers:
         if isinstance(layer, keras.layers.LSTM):

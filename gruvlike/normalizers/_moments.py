@@ -5,7 +5,7 @@ import scipy.linalg
 
 from gruvlike._music import rows
 
-_MOST_FRAMES = 2**14  # of a sample, fewer if they are wide: 2**25 numbers are 128 MB
+_MOST_FRAMES = 2**14  # a sample keeps so many, or fewer if they are wide: 2**25 numbers are 128 MB
 _MOST_NUMBERS = 2**25
 _COLUMNS_AT_ONCE = 64
 _ROWS_AT_ONCE = 1024  # frames of a product in float32: more of them would lose digits
@@ -32,7 +32,7 @@ class Moments:
     def __init__(self, features: int):
         self.frames = 0
         self.mean = np.zeros(features)
-        self._products = np.zeros((features, features))  # of deviations
+        self._products = np.zeros((features, features))  # these are products of deviations
 
     def add(self, frames: np.ndarray) -> None:
         """Adds frames (n, F), or raises if they are not finite."""

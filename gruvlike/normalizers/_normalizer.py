@@ -148,7 +148,7 @@ class Normalizer(TwoWayLayer):
             trainable=False,
             name=name,
             dtype="float32",
-            autocast=False,  # in a model of half precision the statistics stay float32
+            autocast=False,  # the statistics stay float32 in a model of half precision
         )
 
     def __call__(self, inputs: Tensor | ArrayLike, reverse: bool = False, **kwargs: Any) -> Tensor:

@@ -220,7 +220,7 @@ class Recipe:
             fields = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise ValueError(f"A recipe is a file of JSON. Received: {str(path)!r} ({error}).") from error
-        if isinstance(fields, dict) and "versions" in fields:  # the settings of a run
+        if isinstance(fields, dict) and "versions" in fields:  # the settings of a run have versions
             fields = fields.get("recipe")
             if fields is None:
                 raise ValueError(f"The run must have been made from a recipe. Received: {str(path)!r}, without one.")

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from gruvlike import _checks
 
-# The values of a recipe: those of JSON, and tuples, which become lists there.
+# The values of a recipe are those of JSON, and tuples, which become lists there.
 Plain = bool | int | float | str | list["Plain"] | tuple["Plain", ...] | dict[str, "Plain"] | None
 
 _Definition = ast.ClassDef | ast.FunctionDef
@@ -31,8 +31,8 @@ _IN_WORDS = {
     dict: "a dictionary",
     NoneType: "None",
 }
-# Ranges of numbers, by the name of the option: (least, greatest, whether the least is excluded). The parts check their
-# arguments themselves, but only once Keras is imported.
+# The name of an option has the range of its number: (least, greatest, whether the least is excluded). The parts check
+# their arguments themselves, but only once Keras is imported.
 _INFINITE = float("inf")
 _SHARE = (0.0, 1.0, False)
 _AT_LEAST_0 = (0.0, _INFINITE, False)
@@ -106,7 +106,7 @@ class Option(NamedTuple):
         raise self._wrong_type(path, value)
 
     def _tuple(self, path: str, values: tuple[Plain, ...]) -> Plain:
-        if self.items == (int,) and values:  # any number of them
+        if self.items == (int,) and values:  # there may be any number of them
             return tuple(_checks.positive_int(path, value) for value in values)
         if self.items == (float,):
             return tuple(_checks.number(path, value, 0, open_low=True) for value in values)

@@ -103,7 +103,7 @@ def beats(samples: np.ndarray, sample_rate: int, bpm: float | None = None) -> np
         D. Ellis, "Beat tracking by dynamic programming", Journal of New Music Research 36(1), 2007.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # at twice or half the tempo the tracker works as well
+        warnings.simplefilter("ignore", UserWarning)  # the tracker works as well at twice or half the tempo
         beat = tempo(samples, sample_rate, bpm).beat_seconds
     sound = onsets(*_checked(samples, sample_rate))
     if not sound.envelope.any():

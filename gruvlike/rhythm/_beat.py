@@ -9,18 +9,18 @@ from gruvlike.rhythm import _comb
 from gruvlike.rhythm._comb import FIRST_SECONDS
 from gruvlike.rhythm._onsets import Onsets, onsets
 
-LOW, HIGH = 85.0, 170.0  # an octave: of double and half tempo only one lies between
+LOW, HIGH = 85.0, 170.0  # the limits are an octave apart: of double and half tempo only one lies between
 CLEAR = 0.15
 BEATS_IN_BAR = 4
 LEAST_RATE = 1000  # below it there are too few bins for bands
 
 _SLOWEST, _FASTEST = 20, 400
 _EDGE = 0.01
-# Measured with sounds of 3 to 60 s: the mean score of white noise is at most 0.42 / s; from 16 s on it falls with
-# the root.
+# The mean score of white noise is at most 0.42 / s, as measured with sounds of 3 to 60 s. It falls with the root from
+# 16 s on.
 _NOISE = 0.42
-# Standard deviation of the envelope: 0.1 dB for noise, chords and vibrato, which can correlate with themselves by
-# chance; 0.4 dB for music without drums; 2 dB with drums.
+# The standard deviation of the envelope is 0.1 dB for noise, chords and vibrato, which can correlate with themselves by
+# chance. It is 0.4 dB for music without drums, and 2 dB with drums.
 _FAINT_DB = 0.3
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 FIRST_SECONDS = 8  # the longest lag of the first search, and of the confidence
 _STEP_BPM = 0.1
-_LONGER = 8  # how much longer the lags of the next search are, and finer its steps
+_LONGER = 8  # the lags of the next search are so much longer, and its steps so much finer
 _STEPS_AROUND = 24
 
 

@@ -69,7 +69,7 @@ def _levels(frames: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Returns the level in dB of each band of frames (T, N), as (T, bands)."""
     import scipy.fft
 
-    parts = scipy.fft.rfft(frames, axis=1, overwrite_x=True).view(np.float32)  # real and imaginary parts in turn
+    parts = scipy.fft.rfft(frames, axis=1, overwrite_x=True).view(np.float32)  # real and imaginary parts come in turn
     bands = np.add.reduceat(np.multiply(parts, parts, out=parts), 2 * edges, axis=1)
     return 10 * np.log10(np.maximum(bands, np.float32(_FLOOR), out=bands))
 

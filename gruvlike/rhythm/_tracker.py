@@ -6,7 +6,7 @@ leave a cache with which each later call ends the process (numba issue 10128). I
 
 import numpy as np
 
-_TIGHTNESS = 100  # how much a distance that is not the beat costs
+_TIGHTNESS = 100  # a distance that is not the beat costs so much
 
 
 def track(envelope: np.ndarray, beat: float) -> np.ndarray:

@@ -1,6 +1,8 @@
-"""Does it make music? Systems that differ by one part each, trained for equal updates, sing from held-out openings.
+"""Does it make music? Systems that differ by one part each, trained for equal times, sing from held-out openings.
 
-    python benchmarks/sound.py MUSIC [--systems NAME ...] [--updates 2500] [--seeds 1] [--yardstick FOLDER]
+    python benchmarks/sound.py MUSIC [--systems NAME ...] [--minutes 5] [--seeds 1] [--yardstick FOLDER]
+
+--updates trains for equal updates in place of equal times: other work on the machine then changes nothing.
 
 Writes the table of docs/sound.md. Each finished system is a file in runs/sound/, so the script can be interrupted and
 started again. MUSIC is a folder of tracks of a minute or more. The yardstick is a folder with `split.py` and
@@ -73,6 +75,17 @@ class Cosine(keras.callbacks.Callback):
         self.model.stop_training = self.done >= self.updates
 
 
+class CosineMinutes(gl.callbacks.CosineOverTime):
+    """The same over minutes, compiling included."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.model.stop_training = time.perf_counter() - self.begun >= 60 * self.minutes
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        super().on_train_begin(logs)
+        self.begun = time.perf_counter()
+
+
 def cut(music: Path, out: Path, yardstick: Path | None) -> None:
     """Cuts music into train/, seeds/, reference/ and openings/, once."""
     if (out / "openings").exists():
@@ -101,12 +114,14 @@ def cut(music: Path, out: Path, yardstick: Path | None) -> None:
         gl.audio.write(out / "openings" / f"{number:02}-{name}.wav", opening, RATE)
 
 
-def train(recipe: Recipe, corpus: gl.Corpus, updates: int, random_seed: int) -> tuple[gl.AudioModel, float]:
+def train(
+    recipe: Recipe, corpus: gl.Corpus, rate: keras.callbacks.Callback, random_seed: int
+) -> tuple[gl.AudioModel, float]:
     """Returns a trained model, and the seconds that training took."""
     recipe = recipe.change(random_seed=random_seed, optimizer={"name": "adam", "learning_rate": 2e-3, "beta_2": 0.98})
     model, windows, *_ = recipe.build(corpus)
     start = time.perf_counter()
-    model.fit(windows, epochs=10**6, verbose=0, callbacks=[Cosine(updates)])
+    model.fit(windows, epochs=10**6, verbose=0, callbacks=[rate])
     return model, time.perf_counter() - start
 
 
@@ -162,10 +177,12 @@ def run(name: str, random_seed: int, out: Path, options: argparse.Namespace) -> 
     recipe, leash = LADDER[name]
     corpus = gl.Corpus.build(out / "train", out / "train.h5", sample_rate=RATE, high_pass_hz=None)
     log.info("%s, random seed %d", name, random_seed)
-    model, seconds = train(recipe, corpus, options.updates, random_seed)
+    rate = Cosine(options.updates) if options.updates else CosineMinutes(options.minutes)
+    model, seconds = train(recipe, corpus, rate, random_seed)
     model.save(place.with_suffix(".keras"))
     sing(model, out, place, leash)
-    found = {"system": name, "random seed": random_seed, "training": seconds, "updates": options.updates}
+    found = {"system": name, "random seed": random_seed, "training": seconds}
+    found["updates"] = int(model.optimizer.iterations)
     found |= judged(place, out, options.yardstick)
     with replacing(place.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(found))
@@ -198,7 +215,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("music", type=Path, help="a folder")
     parser.add_argument("--systems", nargs="+", default=list(LADDER), choices=list(LADDER), metavar="NAME")
-    parser.add_argument("--updates", type=int, default=2500)
+    parser.add_argument("--minutes", type=float, default=5.0, help="of training")
+    parser.add_argument("--updates", type=int, help="of training, in place of minutes")
     parser.add_argument("--seeds", type=int, default=1, help="random seeds of each system")
     parser.add_argument("--yardstick", type=Path, help="folder with split.py and judge.py")
     parser.add_argument("--out", type=Path, default=Path("runs/sound"))

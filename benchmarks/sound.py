@@ -75,17 +75,6 @@ class Cosine(keras.callbacks.Callback):
         self.model.stop_training = self.done >= self.updates
 
 
-class CosineMinutes(gl.callbacks.CosineOverTime):
-    """The same over minutes, compiling included."""
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.model.stop_training = time.perf_counter() - self.begun >= 60 * self.minutes
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        super().on_train_begin(logs)
-        self.begun = time.perf_counter()
-
-
 def cut(music: Path, out: Path, yardstick: Path | None) -> None:
     """Cuts music into train/, seeds/, reference/ and openings/, once."""
     if (out / "openings").exists():
@@ -115,13 +104,13 @@ def cut(music: Path, out: Path, yardstick: Path | None) -> None:
 
 
 def train(
-    recipe: Recipe, corpus: gl.Corpus, rate: keras.callbacks.Callback, random_seed: int
+    recipe: Recipe, corpus: gl.Corpus, limits: list[keras.callbacks.Callback], random_seed: int
 ) -> tuple[gl.AudioModel, float]:
     """Returns a trained model, and the seconds that training took."""
     recipe = recipe.change(random_seed=random_seed, optimizer={"name": "adam", "learning_rate": 2e-3, "beta_2": 0.98})
     model, windows, *_ = recipe.build(corpus)
     start = time.perf_counter()
-    model.fit(windows, epochs=10**6, verbose=0, callbacks=[rate])
+    model.fit(windows, epochs=10**6, verbose=0, callbacks=limits)
     return model, time.perf_counter() - start
 
 
@@ -177,8 +166,8 @@ def run(name: str, random_seed: int, out: Path, options: argparse.Namespace) -> 
     recipe, leash = LADDER[name]
     corpus = gl.Corpus.build(out / "train", out / "train.h5", sample_rate=RATE, high_pass_hz=None)
     log.info("%s, random seed %d", name, random_seed)
-    rate = Cosine(options.updates) if options.updates else CosineMinutes(options.minutes)
-    model, seconds = train(recipe, corpus, rate, random_seed)
+    timed = [gl.callbacks.CosineOverTime(options.minutes), gl.callbacks.TimeLimit(options.minutes)]
+    model, seconds = train(recipe, corpus, [Cosine(options.updates)] if options.updates else timed, random_seed)
     model.save(place.with_suffix(".keras"))
     sing(model, out, place, leash)
     found = {"system": name, "random seed": random_seed, "training": seconds}

@@ -317,16 +317,16 @@ class Generator:
         leash = (_LEASH if self._conditions else 0.0) if leash is None else _checks.number("leash", leash, 0, 1)
         return Sampling(temperature, random_seed, leash)
 
-    def _begin(self, seed: Seed | Sequence[Seed] | Memory, clips: int, wish: Wish, reading: Listening) -> Coming:
+    def _begin(self, seed: Seed | Sequence[Seed] | Memory, clips: int, wish: Wish, listening: Listening) -> Coming:
         before, seeds = None, []
         if isinstance(seed, Memory):
-            self._check_memory(seed, wish, reading)
+            self._check_memory(seed, wish, listening)
             memory = seed.repeat(_checks.positive_int("clips", clips) if clips > 1 else len(seed.frames))
             single = clips == 1 and len(memory.frames) == 1
             self._stack(len(memory.frames)).refresh()
             pasts, order = self._carried(memory, wish)
         else:
-            opening = read_opening(self._parts, seed, clips, reading)
+            opening = read_opening(self._parts, seed, clips, listening)
             single, seeds = opening.single, opening.samples
             if wish.include_seed:
                 check_equal_lengths(opening.samples)
@@ -385,11 +385,12 @@ class Generator:
         past = [one[len(one) - back :] for one, back in zip(opening.frames, reaches, strict=False)]
         return Memory(frames, states, samples, Usual.of(opening.frames), past, opening.meters)
 
-    def _check_memory(self, memory: Memory, wish: Wish, reading: Listening) -> None:
-        if wish.history != "carry" or wish.include_seed or reading.bpm is not None:
+    def _check_memory(self, memory: Memory, wish: Wish, listening: Listening) -> None:
+        if wish.history != "carry" or wish.include_seed or listening.bpm is not None:
             raise ValueError(
                 'A memory goes on by `history="carry"`, holds no seed to include, and knows its beat. Received: '
-                f"history={wish.history!r}, include_seed={wish.include_seed}, bpm={reading.bpm}. Give the seed itself."
+                f"history={wish.history!r}, include_seed={wish.include_seed}, bpm={listening.bpm}. Give the seed "
+                "itself."
             )
         states = self._stack(len(memory.frames)).initial_states(1)
         if not memory_fits(memory, states, self._parts.width, bool(self._conditions)):

@@ -97,7 +97,7 @@ def enough_seconds(parts: SoundParts, conditions: Sequence[Condition]) -> float:
     return max(parts.encoder.span(frames), bar) / parts.sample_rate
 
 
-def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, reading: Listening) -> Opening:
+def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, listening: Listening) -> Opening:
     """Reads one seed for all clips, or one for each.
 
     Raises:
@@ -110,25 +110,25 @@ def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, rea
     if clips > 1 and len(seeds) not in (1, clips):
         raise ValueError(f"Give one seed for all clips, or one for each. Received: {len(seeds)} seeds, clips={clips}.")
     samples = [_samples(parts, one) for one in seeds]
-    meters = [_meter(parts, one, reading) for one in samples] if reading.conditions else []
+    meters = [_meter(parts, one, listening) for one in samples] if listening.conditions else []
     if meters:
-        samples = [_long_enough(parts, one, reading, meter) for one, meter in zip(samples, meters, strict=True)]
+        samples = [_long_enough(parts, one, listening, meter) for one, meter in zip(samples, meters, strict=True)]
     frames = [_frames(parts, one) for one in samples]
     if len(seeds) == 1:
         samples, frames, meters = samples * clips, frames * clips, meters * clips
     return Opening(samples, frames, clips == 1 and several is None, meters)
 
 
-def _meter(parts: SoundParts, samples: np.ndarray, reading: Listening) -> Meter:
+def _meter(parts: SoundParts, samples: np.ndarray, listening: Listening) -> Meter:
     """Returns the beat of a seed, counted from the frame that follows it."""
     encoder, rate = parts.encoder, parts.sample_rate
     # The frame that follows has this middle, in seconds.
     middle = (len(samples) + encoder.hop - encoder.span(1) / 2) / rate
-    if not any(condition.needs_beat for condition in reading.conditions):
+    if not any(condition.needs_beat for condition in listening.conditions):
         return Meter.of(None, rate / encoder.hop, middle)
     from gruvlike import rhythm
 
-    beat = rhythm.tempo(samples, rate, bpm=reading.bpm)
+    beat = rhythm.tempo(samples, rate, bpm=listening.bpm)
     if not beat.clear:
         warnings.warn(
             f"The network reads the beat of its seed, and this one has no clear beat (confidence {beat.confidence:.2f})"
@@ -139,12 +139,12 @@ def _meter(parts: SoundParts, samples: np.ndarray, reading: Listening) -> Meter:
     return Meter.of(beat, rate / encoder.hop, middle)
 
 
-def _long_enough(parts: SoundParts, samples: np.ndarray, reading: Listening, meter: Meter) -> np.ndarray:
+def _long_enough(parts: SoundParts, samples: np.ndarray, listening: Listening, meter: Meter) -> np.ndarray:
     """Returns the samples, with silence before them if asked for, or raises if they are too short."""
-    needed = parts.encoder.span(reach(reading.conditions, meter) + 1)
+    needed = parts.encoder.span(reach(listening.conditions, meter) + 1)
     if len(samples) >= needed:
         return samples
-    if not reading.pad_seed:
+    if not listening.pad_seed:
         raise ValueError(
             f"A seed must reach back as far as the network reads: {needed / parts.sample_rate:.2f} s for this beat. "
             f"Received: {len(samples) / parts.sample_rate:.2f} s. Give a longer one, or `pad_seed=True` "

@@ -4,9 +4,14 @@ KERAS_BACKEND=tensorflow python benchmarks/before_after.py OLD NEW
 
 OLD and NEW are folders that hold a `gruvlike/` each, for instance two git worktrees. A process of its own serves each;
 they are asked in turn, so that changes in the speed of the machine affect both alike.
+
+`--first N` measures first calls alone: each part is made anew N times, traces and compiles anew, and its first call is
+timed. The rows without `--first` time the first call once in each process. `--pairs N` asks N processes of each side,
+because two processes of the same code can differ by more than a twentieth for as long as they live.
 """
 
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -35,10 +40,19 @@ class Side:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
         self._process: Any = subprocess.Popen(command, env=environment, cwd=folder, **pipes)
 
+    def tell(self, line: str) -> None:
+        """Sends a line."""
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.stdin.close()
+        self._process.wait()
+
     def ask(self, question: str) -> Any:
         """Sends a line, and returns the answer."""
-        self._process.stdin.write(f"{question}\n")
-        self._process.stdin.flush()
+        self.tell(question)
         while not (line := self._process.stdout.readline()).startswith("{"):
             if not line:
                 raise RuntimeError(f"The process that measures {str(self.folder)!r} has ended.")
@@ -65,6 +79,7 @@ def serve() -> None:
             action()  # compiles
         elif words[0] == "drop":
             ready.clear()
+            gc.collect()
             continue
         else:
             ready[line.strip()]()
@@ -94,26 +109,33 @@ def _clips(network: Any) -> Callable[[], Any]:
 
 
 MAKERS = {"train": _training_step, "song": _song, "clips": _clips}
+Times = dict[str, tuple[list[float], list[float]]]  # by row: milliseconds of both sides
 
 
-def compare(sides: list[Side], rounds: int, networks: tuple[str, ...]) -> list[tuple[str, float, float]]:
-    """Returns (row, old, new): median milliseconds."""
-    found = []
-    for network in networks:
-        for kind in MAKERS:
-            name = f"{kind} {network}"
-            made = [side.ask(f"make {name}") for side in sides]
-            found.append((f"{name}, the first (compiling)", *(1e3 * seconds for seconds in made)))
-            times: list[list[float]] = [[], []]
-            for index in range(rounds):
-                for side in (0, 1) if index % 2 else (1, 0):
-                    times[side].append(1e3 * sides[side].ask(name))
-            found.append((name, statistics.median(times[0]), statistics.median(times[1])))
+def compare(sides: list[Side], rounds: int, names: list[str], times: Times) -> None:
+    """Adds the times of first calls, of calls, and of importing the package."""
+    for name in names:
+        for index in range(-1, rounds):
+            row, question = (name, name) if index >= 0 else (f"{name}, the first (compiling)", f"make {name}")
+            for side in (0, 1) if index % 2 else (1, 0):
+                times.setdefault(row, ([], []))[side].append(1e3 * sides[side].ask(question))
         for side in sides:
-            side._process.stdin.write("drop\n")
-    imports = [[1e3 * side.import_seconds() for side in sides] for _ in range(rounds)]
-    found.append(("import gruvlike", *(statistics.median(column) for column in zip(*imports, strict=True))))
-    return found
+            side.tell("drop")
+    for _ in range(rounds):
+        for number, side in enumerate(sides):
+            times.setdefault("import gruvlike", ([], []))[number].append(1e3 * side.import_seconds())
+
+
+def compare_first(sides: list[Side], rounds: int, names: list[str], times: Times) -> None:
+    """Adds the times of making a part and calling it, which traces and compiles anew."""
+    for name in names:
+        row = times.setdefault(f"{name}, the first (compiling)", ([], []))
+        for index in range(rounds + 1):
+            for side in (0, 1) if index % 2 else (1, 0):
+                milliseconds = 1e3 * sides[side].ask(f"make {name}")
+                sides[side].tell("drop")
+                if index:  # the first round, which loads libraries besides, is not counted
+                    row[side].append(milliseconds)
 
 
 def main() -> None:
@@ -123,18 +145,37 @@ def main() -> None:
     parser.add_argument("new", nargs="?", type=Path)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--first", type=int, metavar="N", help="first calls alone, the median of N")
+    parser.add_argument("--pairs", type=int, default=1, metavar="N", help="fresh processes, N of each side in turn")
     parser.add_argument("--networks", nargs="*", default=("PAPER", "BLOG", "LAPPED", "SMALL"))
+    parser.add_argument("--rows", nargs="*", default=tuple(MAKERS), choices=tuple(MAKERS))
     options = parser.parse_args()
     if options.serve:
         serve()
         return
     if options.old is None or options.new is None:
         parser.error("two checkouts are compared: OLD NEW")
-    sides = [Side(folder.resolve()) for folder in (options.old, options.new)]
-    rows = compare(sides, options.rounds, tuple(options.networks))
+    names = [f"{kind} {network}" for network in options.networks for kind in options.rows]
+    times: Times = {}
+    for _ in range(options.pairs):
+        sides = [Side(folder.resolve()) for folder in (options.old, options.new)]
+        if options.first:
+            compare_first(sides, options.first, names, times)
+        else:
+            compare(sides, options.rounds, names, times)
+        for side in sides:
+            side.close()
+    write(times)
+
+
+def write(times: Times) -> None:
+    """Prints the medians of both sides, and their ratio."""
     from _page import machine, table
 
-    cells = [[name, f"{old:.4g}", f"{new:.4g}", f"{new / old:.3f}"] for name, old, new in rows]
+    cells = []
+    for name, columns in times.items():
+        old, new = map(statistics.median, columns)
+        cells.append([name, f"{old:.4g}", f"{new:.4g}", f"{new / old:.3f}"])
     sys.stdout.write(f"{table(['median ms', 'before', 'after', 'after / before'], cells)}\n\n{machine()}\n")
 
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import keras
@@ -20,7 +21,7 @@ from gruvlike._step._stateless import Weights
 from gruvlike._step._step import Carried, Pull, Step
 
 _CHUNK_BYTES = 8 * 2**20  # the size of the output frames bounds memory, and how often the host is asked
-Recorded = Callable[..., tuple[Tensor, list[Tensor]]]
+Recorded = Callable[..., Sequence[Tensor]]  # (the arguments in a row) -> the next frame, and the states after it
 Numbers = Mapping[str, np.ndarray]  # the stack's other inputs get these numbers, (T, n) each, by name
 
 _ALL = 2**30  # every chunk has fewer steps
@@ -71,6 +72,7 @@ class Loop:
         frame_bytes = 4 * batch_size * max(step.width, step.draws)
         self.chunk = int(np.clip(_CHUNK_BYTES // frame_bytes, 8, 256)) if chunk is None else chunk
         self._shape = (self.chunk, batch_size, step.width)
+        self._several = batch_size > 1  # one clip begins at once, and its program needs no choice of states
         # Inputs that most runs do not use stay on the device.
         self._no_frames = keras.ops.zeros(self._shape, "float32")
         self._no_noise = keras.ops.full((self.chunk, batch_size, step.draws), 0.5, "float32")
@@ -186,11 +188,12 @@ class _TensorFlowLoop(Loop):
         def body(index: Tensor, outputs: Any, frame: Tensor, before: list[Tensor]) -> tuple[Any, ...]:
             frame = tf.where(index < orders.forced, orders.buffer[index], frame)
             frame, after = self.step(Carried(frame, before), *orders.at(index))
-            # `tf.cond` takes the place of a choice at each step, because XLA would fuse a choice with the cells, and
-            # round otherwise.
-            after = tf.cond(
-                index < latest, lambda: _begun(tf.where, index >= orders.begin, after, before), lambda: after
-            )
+            if self._several:
+                # `tf.cond` takes the place of a choice at each step, because XLA would fuse a choice with the cells,
+                # and round otherwise.
+                after = tf.cond(
+                    index < latest, lambda: _begun(tf.where, index >= orders.begin, after, before), lambda: after
+                )
             return index + 1, outputs.write(index, frame), frame, after
 
         latest = tf.reduce_max(orders.begin)
@@ -222,8 +225,9 @@ class _JaxLoop(Loop):
             index, outputs, frame, before = carry
             frame = numpy.where(index < orders.forced, orders.buffer[index], frame)
             frame, after = self.step(Carried(frame, before), *orders.at(index), call)
-            # Without the barrier XLA would fuse the choice with the cells, and round otherwise.
-            after = _begun(numpy.where, index >= orders.begin, jax.lax.optimization_barrier(after), before)
+            if self._several:
+                # Without the barrier XLA would fuse the choice with the cells, and round otherwise.
+                after = _begun(numpy.where, index >= orders.begin, jax.lax.optimization_barrier(after), before)
             return index + 1, jax.lax.dynamic_update_index_in_dim(outputs, frame, index, 0), frame, after
 
         start = (0, numpy.zeros(self._shape, "float32"), *carried)
@@ -255,41 +259,47 @@ class _TorchLoop(Loop):
         outputs, latest = [], int(orders.begin.max())
         with torch.no_grad():
             if self._recorded is None:
-                self._recorded = self._record(weights, frame, states, *orders.at(0))
+                self._recorded = self._record(weights, frame, states, orders)
             for index in range(orders.steps):
                 before, frame = states, orders.buffer[index] if index < orders.forced else frame
-                frame, states = self._recorded(weights, frame, before, *orders.at(index))
+                frame, *states = self._recorded(*_flat(weights, frame, before, orders, index))
                 if index < latest:
                     begun = torch.as_tensor(index >= orders.begin, device=self._device)
                     states = _begun(torch.where, begun, states, before)
                 outputs.append(frame)
             return torch.stack(outputs), Carried(frame, states)
 
-    def _record(self, *example: object) -> Recorded:
-        def graph(
-            weights: Weights,
-            frame: Tensor,
-            states: list[Tensor],
-            noise: Tensor,
-            temperature: Tensor,
-            given: dict[str, Tensor],
-            pull: Pull,
-        ) -> tuple[Any, ...]:
-            call = self.step.stack.with_weights(weights)
-            return tuple(self.step(Carried(frame, states), noise, temperature, given, pull, call))
+    def _record(self, weights: Weights, frame: Tensor, states: list[Tensor], orders: Orders) -> Recorded:
+        counts = [*map(len, weights), 1, len(states), 2, len(orders.given), len(orders.pull)]
+        names, ends = list(orders.given), np.cumsum(counts)[:-1].tolist()
+
+        # The arguments are tensors in a row: in lists and dictionaries, torch would look for them at each step.
+        def graph(*tensors: Tensor) -> tuple[Tensor, ...]:
+            parts = [list(tensors[start:stop]) for start, stop in zip([0, *ends], [*ends, None], strict=True)]
+            trained, others, (frame,), states, (noise, temperature), given, pull = parts
+            call = self.step.stack.with_weights((trained, others))
+            numbers = dict(zip(names, given, strict=True))
+            frame, states = self.step(Carried(frame, states), noise, temperature, numbers, Pull(*pull), call)
+            return frame, *states
+
+        import torch
 
         try:
             from torch.fx.experimental.proxy_tensor import make_fx
         except ImportError:  # torch promises no name in `experimental`; the layers themselves take ten times as long
             return graph
-        # The arguments other than the weights are copied, because `make_fx` knows tensors by identity. The mean of a
-        # leash begins as the mean of the seed, and two arguments that are one tensor would be one argument in all
-        # steps.
-        weights, *others = example
-        example = weights, *keras.tree.map_structure(lambda tensor: tensor.clone(), others)
+        # The arguments are copied, because `make_fx` knows tensors by identity. The mean of a leash begins as the mean
+        # of the seed, and two arguments that are one tensor would be one argument in all steps.
+        example = [torch.clone(tensor) for tensor in _flat(weights, frame, states, orders, 0)]
         # `graph` is a function of its own, because `make_fx` would count `self` among the arguments of a method.
         recorded = make_fx(graph)(*example)
         return _compiled_by_torch(recorded, *example) if self._torch_compile else recorded
+
+
+def _flat(weights: Weights, frame: Tensor, states: list[Tensor], orders: Orders, index: int) -> list[Tensor]:
+    """Returns the arguments of step number `index`, tensors in a row."""
+    noise, temperature, given, pull = orders.at(index)
+    return [*chain(*weights), frame, *states, noise, temperature, *given.values(), *pull]
 
 
 def _begun(where: Callable[..., Tensor], begun: Tensor, after: list[Tensor], before: list[Tensor]) -> list[Tensor]:

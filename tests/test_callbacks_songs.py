@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from gruvlike.callbacks import AudioPreview, SongScore, run_callbacks
 from gruvlike.callbacks._song_score import _NAMES, _places, song_distance, song_measures
 
 RATE = 8000
+WINDOWS = {"steps": 16, "batch_size": 8, "shuffle": False, "offset": 0}
 SHORT = {"openings": 2, "seed_seconds": 3.0, "seconds": 8.0, "iterations": 2}
 
 
@@ -39,9 +41,7 @@ def make_model(parts, **conditions):
 
 
 def fit(parts, model, callbacks, epochs=1):
-    train, held_out = (
-        part and part.windows(model.encoder, steps=16, batch_size=8, shuffle=False, offset=0) for part in parts
-    )
+    train, held_out = (part and part.windows(model.encoder, **WINDOWS) for part in parts)
     return model.fit(train, validation_data=held_out, epochs=epochs, verbose=0, callbacks=callbacks)
 
 
@@ -115,8 +115,8 @@ def test_songs_are_measured_every_few_epochs_and_change_nothing(parts, caplog):
 class Scripted(SongScore):
     """Says distances that were thought out, in every second epoch."""
 
-    def __init__(self, distances):
-        super().__init__(every=2, **SHORT)
+    def __init__(self, distances, **options):
+        super().__init__(every=2, **SHORT, **options)
         self.distances = distances
 
     def _prepare(self, model):
@@ -167,7 +167,8 @@ def test_the_best_model_is_that_of_the_best_songs_also_after_a_break(small, weig
     best = gl.load(tmp_path / "best.keras").get_weights()
     assert [all(map(np.array_equal, best, one)) for one in weights] == [False, False, False, True, False, False]
     rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
-    assert [row["val_song_distance"] for row in rows] == [None, 3.0, None, 1.0, None, 2.0]
+    end = 2.0 if 5 in stops else None  # the model at the end of a training is always measured
+    assert [row["val_song_distance"] for row in rows] == [None, 3.0, None, 1.0, end, 2.0]
     with open(tmp_path / "history.csv", encoding="utf-8", newline="") as file:
         assert [row["val_song_distance"] for row in csv.DictReader(file)][1::2] == ["3.0", "1.0", "2.0"]
     assert "best songs      distance 1.000 after epoch 4" in (tmp_path / "summary.txt").read_text()
@@ -175,11 +176,46 @@ def test_the_best_model_is_that_of_the_best_songs_also_after_a_break(small, weig
 
 @pytest.mark.backends
 def test_patience_counts_measurements_also_after_a_break(small, tmp_path):
-    for epochs in (7, 20):
+    for epochs in (6, 20):
         score = Scripted([2.0, 1.0, 3.0, 3.0, *[0.5] * 6])
         options = {"monitor": "val_song_distance", "patience": 2, "preview_every": 0, "song_score": score}
         history = fit(small, quick_model(), run_callbacks(tmp_path, **options), epochs)
     assert history.epoch[-1] == 7  # the second measurement after the best
+
+
+class StopAt(keras.callbacks.Callback):
+    """Ends training after so many batches, as a time limit does."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches -= 1
+        self.model.stop_training = self.batches <= 0
+
+
+@pytest.mark.parametrize("distance", [0.5, 2.0])
+def test_the_model_at_the_end_is_measured_also_within_an_epoch(small, tmp_path, distance):
+    model = quick_model()
+    batches = len(small[0].windows(model.encoder, **WINDOWS))
+    score = Scripted([3.0, 1.0, distance])
+    callbacks = run_callbacks(tmp_path, monitor="val_song_distance", preview_every=0, song_score=score)
+    assert batches > 1  # the fifth epoch is a part
+    fit(small, model, [StopAt(4 * batches + 1), *callbacks], 20)
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [row["val_song_distance"] for row in rows] == [None, 3.0, None, 1.0, distance]
+    best = gl.load(tmp_path / "best.keras").get_weights()
+    assert all(map(np.array_equal, best, model.get_weights())) == (distance < 1)
+
+
+def test_measuring_takes_a_bounded_share_of_the_time(small, monkeypatch):
+    clock = iter(range(0, 10**6, 10))
+    monkeypatch.setattr("gruvlike.callbacks._throttle.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    history = fit(small, quick_model(), [Scripted([1.0] * 20, share=0.25)], 20).history["val_song_distance"]
+    # Each look at the clock finds it 10 s later. Measuring takes 10 s, so 40 s must pass, four looks, until the next.
+    measured = [epoch + 1 for epoch, value in enumerate(history) if np.isfinite(value)]
+    assert measured == [2, 10, 18, 20]
 
 
 @pytest.mark.parametrize("held_out", ["short", "none"])
@@ -228,7 +264,7 @@ def test_shorter_music_gives_shorter_songs_and_openings(parts):
     "options",
     [
         *({"every": 0}, {"openings": 0}, {"iterations": 0}, {"seed_seconds": 0}, {"seconds": 7}),
-        *({"temperature": -1}, {"leash": 2}),
+        *({"temperature": -1}, {"leash": 2}, {"share": 0}),
     ],
     ids=str,
 )

@@ -16,7 +16,8 @@ from gruvlike.callbacks._guards import BestModel, EarlyStopping, NaNGuard, TimeL
 from gruvlike.callbacks._previews import AudioPreview, FreeRunningLoss, has_tensorboard
 from gruvlike.callbacks._run import RunFolder
 from gruvlike.callbacks._schedule import CosineOverTime
-from gruvlike.callbacks._song_score import SONG_DISTANCE, SongScore
+from gruvlike.callbacks._song_score import SongScore
+from gruvlike.callbacks._songs import SONG_DISTANCE
 from gruvlike.corpus._warnings import corpus_warnings
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "corpus_warnings",
     "run_callbacks",
 ]
+
+_SONG_SHARE = 0.05  # of the time, for measuring songs
 
 
 def run_callbacks(
@@ -74,7 +77,7 @@ def run_callbacks(
         notes: Anything else for `config.json`.
         recipe: The settings that the run was made with, as plain data, for `config.json`.
         song_score: How songs are measured. `None`: not at all, unless they are the `monitor`: then each
-            `preview_every` epochs.
+            `preview_every` epochs, for a twentieth of the time at most, and at the end.
 
     Returns:
         A list for `fit`; add your own callbacks to it.
@@ -97,7 +100,7 @@ def run_callbacks(
         preview = AudioPreview(directory / "previews", preview_every, preview_seconds, board=board)
         callbacks[1:1] = [preview, FreeRunningLoss(preview_every)]
     if monitor == SONG_DISTANCE and song_score is None:
-        song_score = SongScore(_checks.positive_int("preview_every", preview_every))
+        song_score = SongScore(_checks.positive_int("preview_every", preview_every), share=_SONG_SHARE)
     if song_score is not None:
         callbacks.insert(1, song_score)
     if patience is not None:

@@ -2,11 +2,9 @@
 
 import functools
 import logging
-import math
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +15,8 @@ from keras.callbacks import Callback, CSVLogger, History, TensorBoard
 
 from gruvlike._contracts import WindowsLike
 from gruvlike.callbacks._progress import Progress
-from gruvlike.callbacks._song_score import SONG_DISTANCE, SongScore
+from gruvlike.callbacks._song_score import SongScore
+from gruvlike.callbacks._songs import SONG_DISTANCE
 
 if TYPE_CHECKING:
     from gruvlike.models import AudioModel
@@ -247,31 +246,3 @@ class Interruption:
             yield
         finally:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class Throttle:
-    """Keeps repeated work to a small share of the time.
-
-    Args:
-        share: The share of the time, in (0, 1), that the work may take.
-
-    Attributes:
-        last: When the work was done last, by `time.monotonic`.
-    """
-
-    def __init__(self, share: float):
-        self.share = share
-        self.last = -math.inf
-        self._cost = 0.0
-
-    def is_due(self) -> bool:
-        """Whether enough time has passed since the work was done last."""
-        return time.monotonic() - self.last >= self._cost / self.share
-
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Measures how long the work takes: the block."""
-        start = time.monotonic()
-        yield
-        self.last = time.monotonic()
-        self._cost = self.last - start

@@ -13,6 +13,7 @@ import numpy as np
 from gruvlike import _checks
 from gruvlike._contracts import HoldsWindows, StopsForAReason, WindowsLike
 from gruvlike.callbacks import _state
+from gruvlike.callbacks._songs import SONG_DISTANCE
 
 logger = logging.getLogger(__name__)
 
@@ -165,8 +166,9 @@ def has_failed(callbacks: Iterable[keras.callbacks.Callback]) -> bool:
 class BestModel(keras.callbacks.ModelCheckpoint):
     """Keeps the best model of a run: of its whole epochs, so that an interruption changes nothing.
 
-    Until the first epoch is whole, the model of a part of it is kept. An epoch whose number is NaN, because the loss is
-    or because nothing was measured in it, is never saved as best.
+    Until the first epoch is whole, the model of a part of it is kept. Where songs are the number, a part of an epoch
+    counts like a whole one: there is one at the end, where the learning rate is least. An epoch whose number is NaN,
+    because the loss is or because nothing was measured in it, is never saved as best.
 
     Args:
         path: The file.
@@ -187,7 +189,7 @@ class BestModel(keras.callbacks.ModelCheckpoint):
         """Saves the model if it is the best."""
         if not math.isfinite((logs or {}).get(self.monitor, 0.0)):
             return
-        is_part = self._done < (self.params["steps"] or 0)
+        is_part = self._done < (self.params["steps"] or 0) and self.monitor != SONG_DISTANCE
         if is_part and self.best is not None:
             return
         super().on_epoch_end(epoch, logs)

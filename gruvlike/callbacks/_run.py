@@ -13,11 +13,12 @@ from gruvlike import _checks
 from gruvlike._contracts import Track
 from gruvlike.callbacks import _identity, _state
 from gruvlike.callbacks._checkpoint import Checkpoint
-from gruvlike.callbacks._fitting import FitCall, Interruption, Throttle, fit_from
+from gruvlike.callbacks._fitting import FitCall, Interruption, fit_from
 from gruvlike.callbacks._guards import BestModel, EarlyStopping, has_failed
 from gruvlike.callbacks._progress import Progress
 from gruvlike.callbacks._resume import begin, fill_history, has_stopped_early, restore_metrics, resume
 from gruvlike.callbacks._store import Store
+from gruvlike.callbacks._throttle import Throttle
 
 if TYPE_CHECKING:
     from gruvlike.models import AudioModel

@@ -1,6 +1,7 @@
 """The songs of a model in training, judged by measures: a number by which the best model can be chosen."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from gruvlike import _checks
 from gruvlike._contracts import HoldsWindows
 from gruvlike.callbacks._songs import BestEffort, continued, corpus_of
+from gruvlike.callbacks._throttle import Throttle
 from gruvlike.corpus import Corpus, Track
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from gruvlike.models import AudioModel
 
 logger = logging.getLogger(__name__)
-
-SONG_DISTANCE = "val_song_distance"
 
 # A measure that is so far from the music that really follows counts as 1.
 _TOLERANCES = {"pulse": 0.1, "rhythm": 0.1, "flux": 0.3, "energy_db": 3.0, "timbre_db": 3.0}
@@ -49,6 +49,8 @@ class HeldOut(NamedTuple):
 class SongScore(BestEffort):
     """Continues a few held-out openings every few epochs, and compares the songs with the music that really follows.
 
+    The model at the end of a training is always measured, also within an epoch.
+
     The loss says how well a model predicts one frame. A model with a lower loss can drift more on its own output, so
     the best model for songs is chosen by songs: `run_callbacks(directory, monitor="val_song_distance")`.
 
@@ -77,6 +79,7 @@ class SongScore(BestEffort):
         temperature: Of a head that draws; `None`: that of the head.
         leash: As for `Generator.extend`.
         iterations: Of Griffin-Lim, at most, where it is the decoder of the model's encoder: fewer are faster.
+        share: Of the time, in (0, 1), that measuring takes at most, where epochs are short; `None` for no bound.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -97,6 +100,7 @@ class SongScore(BestEffort):
         temperature: float | None = None,
         leash: float | None = None,
         iterations: int = 8,
+        share: float | None = None,
     ):
         super().__init__()
         self.every = _checks.positive_int("every", every)
@@ -106,6 +110,8 @@ class SongScore(BestEffort):
         self.temperature = None if temperature is None else _checks.number("temperature", temperature, 0)
         self.leash = None if leash is None else _checks.number("leash", leash, 0, 1)
         self.iterations = _checks.positive_int("iterations", iterations)
+        self.share = None if share is None else _checks.number("share", share, 0, 1, open_low=True)
+        self._throttle = Throttle(self.share or math.inf)
         self._generator: Generator | None = None
         self._sizes: tuple[int, int] | None = None  # samples of an opening and of a song
         self._openings: list[HeldOut] = []
@@ -125,11 +131,14 @@ class SongScore(BestEffort):
         self._last_error = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Measures after every so many epochs."""
+        """Measures after every so many epochs, and at the end."""
         if logs is None or self._sizes is None:
             return
-        is_due = (epoch + 1) % self.every == 0
-        found = (self._try(epoch + 1, self._measure) if is_due else None) or {}
+        is_last = self.model.stop_training or epoch + 1 == (self.params or {}).get("epochs")
+        found: Measures = {}
+        if is_last or ((epoch + 1) % self.every == 0 and self._throttle.is_due()):
+            with self._throttle.timed():
+                found = self._try(epoch + 1, self._measure) or {}
         for name in ("distance", *_NAMES):
             logs[f"val_song_{name}"] = found.get(name, np.nan)
 

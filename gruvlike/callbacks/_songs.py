@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 Product = TypeVar("Product")
 
+SONG_DISTANCE = "val_song_distance"
+
 
 class BestEffort(keras.callbacks.Callback):
     """A callback whose errors are logged instead of stopping training."""

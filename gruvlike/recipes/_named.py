@@ -21,4 +21,5 @@ def music() -> Recipe:
         epochs=None,
         minutes=5.0,
         decay=True,
+        choose_by="song",
     )

@@ -35,6 +35,17 @@ def test_parameters_are_counted_without_building(cell, options):
     assert _estimates.stack_parameters(11, cell, **{"projection": None, **options}) == built.count_params()
 
 
+def test_the_numbers_that_a_network_reads_and_its_gates_are_counted_before_it_is_built(monkeypatch):
+    counted = []
+    monkeypatch.setattr("gruvlike.models._stack.check_weights", counted.append)
+    head = gl.heads.Mixture(components=2)
+    conditions = {"clock": gl.Clock(), "lags": gl.Lags(beats=(1, 4)), "anchor": gl.Anchor(beats=8)}
+    noise = {"input_noise": 0.3, "told_noise": 0.1}
+    built = recurrent_stack(11, cell="gru", units=(5, 6), head=head, **conditions, **noise)
+    deviations = 11  # of the noise
+    assert counted == [built.count_params() - deviations]
+
+
 def test_a_description_is_about_this_corpus_and_changes_nothing(tmp_path):
     corpus = corpus_of(tmp_path / "a.h5", [4000, 2500])
     model = corpus_model(corpus)

@@ -22,6 +22,8 @@ class Head(PlainLayer):
     Attributes:
         temperature: Of songs, unless `Generator` is told otherwise: 1 draws from the distribution as it was learned.
         residual: Whether `recurrent_stack` adds the last frame to the expected one, by `shift`, unless told otherwise.
+        outputs_are_frames: Whether outputs, targets and frames are the same numbers: then a loss of mean squared error
+            is the error of the expected frame, and is not computed twice.
 
     Example:
         >>> import numpy as np, gruvlike as gl
@@ -42,6 +44,7 @@ class Head(PlainLayer):
     """
 
     residual = False
+    outputs_are_frames = False
     temperature: float = 1.0
 
     def __init__(self, **kwargs: Any):
@@ -199,6 +202,8 @@ class Point(Head):
         >>> float(head.loss(np.zeros((1, 1, 2), "float32"), np.array([[[1.0, 3.0]]], "float32"))[0, 0])
         5.0
     """
+
+    outputs_are_frames = True
 
     def outputs(self, width: int) -> int:
         """Returns `width`."""

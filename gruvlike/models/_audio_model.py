@@ -232,9 +232,8 @@ class AudioModel(keras.Model):
             optimizer.global_clipnorm = 1.0
         super().compile(optimizer=optimizer, loss=self.head.training_loss(loss), **kwargs)
         replicas = getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1)
-        self._loss_is_squared_error = (
-            replicas == 1 and isinstance(self.head, Point) and self.loss == "mse" and not kwargs.get("loss_weights")
-        )
+        is_plain = replicas == 1 and not kwargs.get("loss_weights")
+        self._loss_is_squared_error = is_plain and self.head.outputs_are_frames and self.loss == "mse"
         check_optimizer(self.optimizer, self.trainable_variables)
         # Keras refuses to load a model saved between `compile` and the first step if its optimizer is not built.
         self.optimizer.build(self.trainable_variables)

@@ -115,8 +115,16 @@ def stack_parameters(
     layer_norm: bool = False,
     skip: bool = False,
     outputs: int | None = None,
+    gates: int = 0,
 ) -> int:
-    """Returns the number of parameters of `recurrent_stack` with these arguments (`outputs`: of its head)."""
+    """Returns the number of parameters of a `recurrent_stack`, without the deviations that its noise knows.
+
+    Args:
+        features: Numbers that it reads at a frame, those of conditions included.
+        cell: As for `recurrent_stack`; so are `units`, `projection`, `layer_norm` and `skip`.
+        outputs: Numbers of its head; `None`: `features`.
+        gates: How many numbers of known frames are added to the expected one, each by a gate.
+    """
     total, width = 0, features
     if projection:
         total, width = features * projection + projection, projection
@@ -126,7 +134,9 @@ def stack_parameters(
         total += 2 * own if layer_norm else 0
         width = own
     seen = sum(units) if skip else width
-    return total + (seen + 1) * (features if outputs is None else outputs)
+    outputs = features if outputs is None else outputs
+    moved = outputs if gates else 0  # these start from numbers that the head gives, one for each output
+    return total + (seen + 1) * (outputs + gates) + moved
 
 
 def training_bytes(parameters: int, kept_numbers: int, steps: int, batch_size: int) -> int:

@@ -99,7 +99,6 @@ def recurrent_stack(
         )
     head = Point() if head is None else head
     conditions = [one for one in (clock, lags, anchor, *conditions) if one is not None]
-    check_weights(stack_parameters(features, cell, units, projection, layer_norm, skip, head.outputs(features)))
     next_seed = _seeds(random_seed)
     frames = keras.Input((None, features), name="frames")
     inputs = [condition.input(features) for condition in conditions]
@@ -116,6 +115,10 @@ def recurrent_stack(
     others = [one(source) for one, source in zip(conditions, inputs, strict=True) if one not in past]
     if others:
         x = keras.layers.Concatenate(name="read")([x, *others])
+    residual = bool(head.residual or past) if residual is None else residual
+    count = 1 + sum(one.count for one in past) if residual else 0
+    sizes = head.outputs(features), count * features
+    check_weights(stack_parameters(x.shape[-1], cell, units, projection, layer_norm, skip, *sizes))
     if projection:
         x = keras.layers.Dense(projection, kernel_initializer=_glorot(next_seed()), name="projection")(x)
     layers = []
@@ -128,8 +131,6 @@ def recurrent_stack(
         layers.append(x)
     if skip and len(layers) > 1:
         x = keras.layers.Concatenate(name="skip")(layers)
-    residual = bool(head.residual or past) if residual is None else residual
-    count = 1 + sum(one.count for one in past) if residual else 0
     x = _outputs(x, head, features, sources, count, next_seed)
     stack = keras.Model([frames, *inputs] if inputs else frames, x, name="recurrent_stack")
     _set_forget_bias(stack, forget_bias)

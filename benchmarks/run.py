@@ -1,6 +1,6 @@
 """All benchmarks, or some: each writes its own block of docs/benchmarks.md, so that it can be stopped and continued.
 
-    python benchmarks/run.py [start prepare fitting windows train parts choices generate stream gpu]
+    python benchmarks/run.py [start prepare fitting windows train parts choices generate stream music gpu]
 
 BACKENDS=all (or a list, "tensorflow,jax") trains and generates on other backends too, each of which must be installed;
 FULL=1 takes more runs.
@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROWS = ("start", "prepare", "fitting", "windows", "train", "parts", "choices", "generate", "stream", "gpu")
+ROWS = ("start", "prepare", "fitting", "windows", "train", "parts", "choices", "generate", "stream", "music", "gpu")
 BACKENDS = ("tensorflow", "jax", "torch")
-ON_EACH_BACKEND = {"train", "generate", "stream", "gpu"}
+ON_EACH_BACKEND = {"train", "generate", "stream", "music", "gpu"}
 
 logger = logging.getLogger(__name__)
 

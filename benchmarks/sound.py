@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -29,6 +29,7 @@ from gruvlike.recipes import Recipe
 
 RATE, OPENING, SONG = 16_000, 8.0, 24.0
 OPENINGS = 48
+COPIES = 8  # songs that are looked up in the whole corpus
 BASE = Recipe(
     encoder={"name": "log_spectrum", "frame_size": 1024, "hop": 256, "floor_db": -80.0, "iterations": 16},
     normalizer={"name": "principal_components", "components": 128},
@@ -41,23 +42,39 @@ SKIP = BASE.change(network={"residual": True})
 CLOCK = SKIP.change(conditions={"clock": True})
 LAGS = CLOCK.change(conditions={"lags": (1.0, 4.0, 8.0)})
 ANCHOR = LAGS.change(conditions={"anchor": 8.0})
-# Name -> the recipe, and the leash of its songs. Each is the one before with one part more, but the first.
-LADDER: dict[str, tuple[Recipe, float]] = {
-    "2015: block DFT, LSTM, mean squared error": (
-        Recipe(windows={"steps": 40, "batch_size": 32}, split={"validation": 0.0}, network={"units": (256, 256)}),
-        0.0,
+TOLD = ANCHOR.change(network={"input_noise": 0.6, "told_noise": 0.25})
+
+
+class System(NamedTuple):
+    """What sings.
+
+    Attributes:
+        recipe: The recipe of the model; `None`: the real music that follows each opening takes the place of songs.
+        leash: Of the songs.
+        grains: Whether songs are made of grains of the training music, by `UnitSelection`.
+    """
+
+    recipe: Recipe | None
+    leash: float = 0.0
+    grains: bool = False
+
+
+# Each system is the one before with one part more, but the first, and those that begin with "real".
+LADDER = {
+    "2015: block DFT, LSTM, mean squared error": System(
+        Recipe(windows={"steps": 40, "batch_size": 32}, split={"validation": 0.0}, network={"units": (256, 256)})
     ),
-    "log-magnitude frames, mixture of 8, noise": (BASE, 0.0),
-    "+ skip from the last frame": (SKIP, 0.0),
-    "+ clock": (CLOCK, 0.0),
-    "+ lags of 1, 4 and 8 beats": (LAGS, 0.0),
-    "+ leash": (LAGS, 0.3),
-    "+ anchor": (ANCHOR, 0.3),
-    "+ noise of a level that is told, a stronger leash": (
-        ANCHOR.change(network={"input_noise": 0.6, "told_noise": 0.25}),
-        0.6,
-    ),
+    "log-magnitude frames, mixture of 8, noise": System(BASE),
+    "+ skip from the last frame": System(SKIP),
+    "+ clock": System(CLOCK),
+    "+ lags of 1, 4 and 8 beats": System(LAGS),
+    "+ leash": System(LAGS, leash=0.3),
+    "+ anchor": System(ANCHOR, leash=0.3),
+    "+ noise of a level that is told, a stronger leash": System(TOLD, leash=0.6),
+    "+ grains of real sound": System(TOLD, leash=0.6, grains=True),
+    "real music": System(None),
 }
+Figures = dict[str, float]
 log = logging.getLogger("sound")
 
 
@@ -103,25 +120,48 @@ def cut(music: Path, out: Path, yardstick: Path | None) -> None:
         gl.audio.write(out / "openings" / f"{number:02}-{name}.wav", opening, RATE)
 
 
-def train(
-    recipe: Recipe, corpus: gl.Corpus, limits: list[keras.callbacks.Callback], random_seed: int
-) -> tuple[gl.AudioModel, float]:
-    """Returns a trained model, and the seconds that training took."""
-    recipe = recipe.change(random_seed=random_seed, optimizer={"name": "adam", "learning_rate": 2e-3, "beta_2": 0.98})
-    model, windows, *_ = recipe.build(corpus)
+def train(recipe: Recipe, random_seed: int, out: Path, options: argparse.Namespace) -> tuple[gl.AudioModel, Figures]:
+    """Returns a trained model, and how long that took; systems of one recipe share it."""
+    owner = next(number for number, system in enumerate(LADDER.values()) if system.recipe == recipe)
+    file, figures = (out / f"{owner:02}-{random_seed}.{suffix}" for suffix in ("keras", "training.json"))
+    if figures.exists():
+        return gl.load(file), json.loads(figures.read_text())
+    optimizer = {"name": "adam", "learning_rate": 2e-3, "beta_2": 0.98}
+    recipe = recipe.change(random_seed=random_seed, optimizer=optimizer)
+    model, windows, *_ = recipe.build(gl.Corpus(out / "train.h5"))
+    timed = [gl.callbacks.CosineOverTime(options.minutes), gl.callbacks.TimeLimit(options.minutes)]
     start = time.perf_counter()
+    limits = [Cosine(options.updates)] if options.updates else timed
     model.fit(windows, epochs=10**6, verbose=0, callbacks=limits)
-    return model, time.perf_counter() - start
+    found = {"training": time.perf_counter() - start, "updates": int(model.optimizer.iterations)}
+    model.save(file)
+    with replacing(figures) as temporary:
+        temporary.write_text(json.dumps(found))
+    return model, found
 
 
-def sing(model: gl.AudioModel, out: Path, songs: Path, leash: float) -> None:
+def sing(model: gl.AudioModel, out: Path, songs: Path, system: System, seconds: float) -> None:
     """Writes a song for each opening."""
     openings = sorted((out / "openings").iterdir())
     options = {"random_seed": 1} if model.head.draws(model.width) else {}
-    sung = gl.Generator(model).extend(openings, seconds=SONG, leash=leash, **options)
+    decoder = gl.decoders.UnitSelection(model.encoder, gl.Corpus(out / "train.h5")) if system.grains else None
+    sung = gl.Generator(model, decoder=decoder).extend(openings, seconds=seconds, leash=system.leash, **options)
     songs.mkdir(parents=True, exist_ok=True)
     for path, song in zip(openings, sung, strict=True):
         gl.audio.write(songs / path.name, song, RATE)
+
+
+def follow(out: Path, songs: Path) -> None:
+    """Writes the music that really follows each opening."""
+    songs.mkdir(parents=True, exist_ok=True)
+    for path in sorted((out / "openings").iterdir()):
+        track = f"{path.stem.partition('-')[2]}.wav"
+        later, rest = (gl.audio.read(out / part / track, RATE) for part in ("seeds", "reference"))
+        opening = gl.audio.read(path, RATE)
+        some = np.linspace(0, len(opening) - 1, 64).astype(int)  # so many samples tell the place of an opening
+        places = np.lib.stride_tricks.sliding_window_view(later, len(opening))[:, some]
+        start = int(np.abs(places - opening[some]).max(axis=1).argmin()) + len(opening)
+        gl.audio.write(songs / path.name, np.concatenate([later, rest])[start : start + int(SONG * RATE)], RATE)
 
 
 def judged(songs: Path, out: Path, yardstick: Path | None) -> dict[str, Any]:
@@ -143,7 +183,7 @@ def own(songs: Path, out: Path) -> dict[str, float]:
         beat = gl.rhythm.tempo(seed, RATE).beat_seconds
         patterns = [
             gl.metrics.rhythm_pattern(sound, RATE, beat, start)
-            for sound, start in ((seed, 0.0), (song, OPENING), (song[-8 * RATE :], OPENING + SONG - 8))
+            for sound, start in ((seed, 0.0), (song, OPENING), (song[-8 * RATE :], OPENING + len(song) / RATE - 8))
         ]
         rows.append(
             {
@@ -155,49 +195,57 @@ def own(songs: Path, out: Path) -> dict[str, float]:
                 "copy of the seed": float(gl.metrics.copy_score(song, seed, RATE, on="spectrum").score),
             }
         )
-    return {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
+    corpus = gl.Corpus(out / "train.h5")
+    some = [gl.audio.read(path, RATE)[-int(SONG * RATE) :] for path in sorted(songs.glob("*.wav"))[:COPIES]]
+    copies = [float(gl.metrics.copy_score(song, corpus, on="spectrum").score) for song in some]
+    medians = {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
+    return {**medians, "copy of the corpus": float(np.median(copies))}
 
 
 def run(name: str, random_seed: int, out: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Trains, sings and measures one system, unless that was done; returns its figures."""
-    place = out / f"{list(LADDER).index(name):02}-{random_seed}"
-    if place.with_suffix(".json").exists():
-        return json.loads(place.with_suffix(".json").read_text())
-    recipe, leash = LADDER[name]
-    corpus = gl.Corpus.build(out / "train", out / "train.h5", sample_rate=RATE, high_pass_hz=None)
+    place = f"{list(LADDER).index(name):02}-{random_seed}"
+    songs = out / (place if options.seconds == SONG else f"{place}-{options.seconds:g}s")
+    file = songs.with_suffix(".json")
+    if file.exists():
+        return json.loads(file.read_text())
+    system = LADDER[name]
+    gl.Corpus.build(out / "train", out / "train.h5", sample_rate=RATE, high_pass_hz=None)
     log.info("%s, random seed %d", name, random_seed)
-    timed = [gl.callbacks.CosineOverTime(options.minutes), gl.callbacks.TimeLimit(options.minutes)]
-    model, seconds = train(recipe, corpus, [Cosine(options.updates)] if options.updates else timed, random_seed)
-    model.save(place.with_suffix(".keras"))
-    sing(model, out, place, leash)
-    found = {"system": name, "random seed": random_seed, "training": seconds}
-    found["updates"] = int(model.optimizer.iterations)
-    found |= judged(place, out, options.yardstick)
-    with replacing(place.with_suffix(".json")) as temporary:
+    found: dict[str, Any] = {"system": name, "random seed": random_seed}
+    if system.recipe is None:
+        follow(out, songs)
+        found |= {"training": 0.0, "updates": 0}
+    else:
+        model, figures = train(system.recipe, random_seed, out, options)
+        found |= figures
+        sing(model, out, songs, system, options.seconds)
+    found |= judged(songs, out, options.yardstick)
+    with replacing(file) as temporary:
         temporary.write_text(json.dumps(found))
     return found
 
 
 def columns(row: dict[str, Any]) -> list[object]:
     """Returns the cells of a row of the table."""
-    cells: list[object] = [row["system"], row["random seed"], f"{row['updates']} updates, {row['training']:.0f} s"]
+    took = f"{row['updates']} updates, {row['training']:.0f} s"
+    cells: list[object] = [row["system"], row["random seed"], took]
     yard = row.get("yardstick")
     if yard:
         rhythm = yard["rhythm"]
         cells += [f"{yard['fad']:.1f}", f"{yard['fad_late']:.1f}", f"{yard['pulse']:.2f}"]
         cells += [f"{rhythm[one]:.2f}" for one in ("own", "nearest", "last")]
-        cells += [
-            f"{yard['repetition']:.2f}",
-            "/".join(f"{level:.1f}" for level in yard["energy"]),
-            f"{yard['tick']:.2f}",
-        ]
+        levels = "/".join(f"{level:.1f}" for level in yard["energy"])
+        cells += [f"{yard['repetition']:.2f}", levels, f"{yard['tick']:.2f}"]
     else:
         cells += ["-"] * 9
-    return [*cells, f"{row['own rhythm']:.2f}", f"{row['flux']:.2f}", f"{row['copy of the seed']:.2f}"]
+    own = ("own rhythm", "flux", "copy of the seed", "copy of the corpus")
+    return [*cells, *(f"{row[name]:.2f}" for name in own)]
 
 
 HEADER = ["system", "random seed", "training", "FAD", "late", "pulse", "own rhythm", "nearest", "last", "repetition"]
 HEADER += ["energy dB (1/12/23 s)", "tick", "own rhythm (ours)", "flux (ours)", "copy of the seed (ours)"]
+HEADER += ["copy of the corpus (ours)"]
 
 
 def main() -> None:
@@ -206,6 +254,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=list(LADDER), choices=list(LADDER), metavar="NAME")
     parser.add_argument("--minutes", type=float, default=5.0, help="of training")
     parser.add_argument("--updates", type=int, help="of training, in place of minutes")
+    parser.add_argument("--seconds", type=float, default=SONG, help="of the songs; `late` and `last` are of their end")
     parser.add_argument("--seeds", type=int, default=1, help="random seeds of each system")
     parser.add_argument("--yardstick", type=Path, help="folder with split.py and judge.py")
     parser.add_argument("--out", type=Path, default=Path("runs/sound"))
@@ -217,6 +266,7 @@ def main() -> None:
     cut(options.music, out, options.yardstick)
     rows = [run(system, seed, out, options) for seed in range(options.seeds) for system in options.systems]
     text = table(HEADER, map(columns, rows))
+    name += "" if options.seconds == SONG else f", songs of {options.seconds:g} s"
     write_block("sound.md", f"ladder: {name}", f"{text}\n\n{machine()}")
 
 

@@ -404,6 +404,21 @@ def test_stream(bench, tiny):
 
 
 @pytest.mark.backends
+def test_music(bench):
+    from gruvlike import recipes
+
+    small = {"network": {"units": (4, 4)}, "normalizer": {"components": 8}, "windows": {"steps": 16}}
+    module = bench("music")
+    recipe = recipes.get("music").change(**small)
+    assert not module.plain(recipe).conditions["clock"]
+    rows, notes = module.measure(recipe, music_seconds=24.0, song_seconds=0.5, rounds=1)
+    check(rows)
+    assert [row.what.split("; ")[0] for row in rows][-3:] == ["16 clips", "decoding", "fitting"]
+    assert rows[0].limit == pytest.approx(1.3 * rows[0].rival)
+    assert "windows of 16 frames" in notes
+
+
+@pytest.mark.backends
 def test_late_steps_are_late(bench, tiny, monkeypatch):
     """Young songs start anew each time; the old one has come to the step that is asked for, and goes on."""
     from gruvlike._step import _loops

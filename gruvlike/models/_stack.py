@@ -85,18 +85,8 @@ def recurrent_stack(
         Jozefowicz et al., "An Empirical Exploration of Recurrent Network Architectures", 2015 (the forget bias).
     """
     units = _check_stack(features, cell, units, projection, forget_bias)
-    rates = {"input_dropout": input_dropout, "dropout": dropout, "recurrent_dropout": recurrent_dropout}
-    for name, rate in rates.items():
-        if _checks.number(name, rate, 0, 1) == 1:
-            raise ValueError(
-                f"`{name}` must be less than 1, or nothing is left to learn from. Received: {name}={rate!r}."
-            )
-    _checks.number("input_noise", input_noise, 0)
-    if told_noise is not None and not input_noise:
-        raise ValueError(
-            f"`told_noise` is the level of the input noise. Received: told_noise={told_noise!r}, "
-            f"input_noise={input_noise!r}. Give `input_noise`, the greatest level, too."
-        )
+    _check_rates(input_dropout=input_dropout, dropout=dropout, recurrent_dropout=recurrent_dropout)
+    _check_noise(input_noise, told_noise)
     head = Point() if head is None else head
     conditions = [one for one in (clock, lags, anchor, *conditions) if one is not None]
     next_seed = _seeds(random_seed)
@@ -189,6 +179,23 @@ def _check_stack(
             f"`forget_bias` belongs to the LSTM; a GRU has none. Received: forget_bias={forget_bias}, cell='gru'."
         )
     return widths
+
+
+def _check_rates(**rates: float) -> None:
+    for name, rate in rates.items():
+        if _checks.number(name, rate, 0, 1) == 1:
+            raise ValueError(
+                f"`{name}` must be less than 1, or nothing is left to learn from. Received: {name}={rate!r}."
+            )
+
+
+def _check_noise(input_noise: float, told_noise: float | None) -> None:
+    _checks.number("input_noise", input_noise, 0)
+    if told_noise is not None and not input_noise:
+        raise ValueError(
+            f"`told_noise` is the level of the input noise. Received: told_noise={told_noise!r}, "
+            f"input_noise={input_noise!r}. Give `input_noise`, the greatest level, too."
+        )
 
 
 def _seeds(random_seed: int | None) -> Callable[[], int | None]:

@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROWS = ("start", "prepare", "fitting", "windows", "train", "parts", "choices", "generate", "stream", "music", "gpu")
 BACKENDS = ("tensorflow", "jax", "torch")
-ON_EACH_BACKEND = {"train", "generate", "stream", "music", "gpu"}
+ON_EACH_BACKEND = {"train", "generate", "stream", "gpu"}
 
 logger = logging.getLogger(__name__)
 

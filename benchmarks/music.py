@@ -85,7 +85,9 @@ def fitting_row(recipe: Recipe, corpus: gl.Corpus, rounds: int) -> Row:
     calls["fit"]()
     taken = in_turn(calls, rounds)
     limit = READINGS * taken["read"] * 1e3
-    return Row(f"fitting; limit: the aim, reading the corpus as frames {READINGS} times", 1e3 * taken["fit"], None, limit, "ms")
+    return Row(
+        f"fitting; limit: the aim, reading the corpus as frames {READINGS} times", 1e3 * taken["fit"], None, limit, "ms"
+    )
 
 
 def measure(

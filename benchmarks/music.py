@@ -71,23 +71,33 @@ def song_rows(model: gl.AudioModel, seed: Any, seconds: float, rounds: int) -> l
     ]
 
 
-def fitting_row(recipe: Recipe, corpus: gl.Corpus, rounds: int) -> Row:
-    """Fitting components and bounds, against reading the corpus as frames."""
+def fitting_rows(recipe: Recipe, corpus: gl.Corpus, rounds: int) -> list[Row]:
+    """Fitting components and bounds, against reading the corpus, as PCM alone and as frames."""
     options = dict(recipe.encoder)
     encoder = gl.encoders.get(options.pop("name"), **options)
 
-    def read() -> None:
+    def read(use: Callable[[Any], Any]) -> None:
         for track in corpus:
-            encoder.encode(track.samples(0, len(track)), padded=False)
+            use(track.samples(0, len(track)))
 
     components = int(recipe.normalizer["components"])
-    calls = {"fit": lambda: gl.normalizers.PrincipalComponents(components).fit(corpus, encoder), "read": read}
+    calls = {
+        "fit": lambda: gl.normalizers.PrincipalComponents(components).fit(corpus, encoder),
+        "PCM": lambda: read(len),
+        "frames": lambda: read(lambda samples: encoder.encode(samples, padded=False)),
+    }
     calls["fit"]()
     taken = in_turn(calls, rounds)
-    limit = READINGS * taken["read"] * 1e3
-    return Row(
-        f"fitting; limit: the aim, reading the corpus as frames {READINGS} times", 1e3 * taken["fit"], None, limit, "ms"
-    )
+    return [
+        Row(
+            f"fitting; limit: the aim, reading the corpus {READINGS} times as {name}",
+            1e3 * taken["fit"],
+            None,
+            1e3 * READINGS * taken[name],
+            "ms",
+        )
+        for name in ("PCM", "frames")
+    ]
 
 
 def measure(
@@ -105,7 +115,7 @@ def measure(
         what = f"training step; limit: the aim, {COSTLIER} times the plain stack's"
         rows = [Row(what, ours, rival, COSTLIER * rival, "ms")]
         rows += song_rows(model, corpus[0].samples(0, 8 * RATE), song_seconds, rounds)
-        rows.append(fitting_row(recipe, corpus, rounds))
+        rows += fitting_rows(recipe, corpus, rounds)
     size = recipe.windows["batch_size"], recipe.windows["steps"]
     return rows, (
         f"The recipe `music`: {model.stack.count_params():,} parameters, batches of {size[0]} windows of {size[1]} "

@@ -15,7 +15,7 @@ from gruvlike.callbacks._song_score import _NAMES, _places, song_distance, song_
 
 RATE = 8000
 WINDOWS = {"steps": 16, "batch_size": 8, "shuffle": False, "offset": 0}
-SHORT = {"openings": 2, "seed_seconds": 3.0, "seconds": 8.0, "iterations": 2}
+SHORT = {"openings": 2, "seed_seconds": 3.0, "seconds": 8.0, "iterations": 2, "share": None}
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ class Scripted(SongScore):
     """Says distances that were thought out, in every second epoch."""
 
     def __init__(self, distances, **options):
-        super().__init__(every=2, **SHORT, **options)
+        super().__init__(every=2, **{**SHORT, **options})
         self.distances = distances
 
     def _prepare(self, model):

@@ -31,8 +31,6 @@ __all__ = [
     "run_callbacks",
 ]
 
-_SONG_SHARE = 0.05  # of the time, for measuring songs
-
 
 def run_callbacks(
     directory: str | os.PathLike[str],
@@ -100,7 +98,7 @@ def run_callbacks(
         preview = AudioPreview(directory / "previews", preview_every, preview_seconds, board=board)
         callbacks[1:1] = [preview, FreeRunningLoss(preview_every)]
     if monitor == SONG_DISTANCE and song_score is None:
-        song_score = SongScore(_checks.positive_int("preview_every", preview_every), share=_SONG_SHARE)
+        song_score = SongScore(_checks.positive_int("preview_every", preview_every))
     if song_score is not None:
         callbacks.insert(1, song_score)
     if patience is not None:

@@ -100,7 +100,7 @@ class SongScore(BestEffort):
         temperature: float | None = None,
         leash: float | None = None,
         iterations: int = 8,
-        share: float | None = None,
+        share: float | None = 0.05,
     ):
         super().__init__()
         self.every = _checks.positive_int("every", every)

@@ -10,8 +10,6 @@ from gruvlike.cli._options import DEFAULT, add_flags, add_run_options, recipe_of
 from gruvlike.cli._parser import Commands, add_command
 from gruvlike.cli._paths import model_file, run_folder, source
 
-_SONG_SHARE = 0.05  # of the time, for measuring songs
-
 
 def add(commands: Commands) -> None:
     """Adds the command."""
@@ -55,7 +53,7 @@ def train(options: argparse.Namespace) -> None:
     monitor = "val_song_distance" if recipe.choose_by == "song" else "val_loss"
     watching |= {"monitor": monitor, "patience": recipe.patience}
     if recipe.choose_by == "song" and watching.get("preview_every") == 0:  # songs are measured without previews, too
-        watching["song_score"] = callbacks.SongScore(share=_SONG_SHARE)
+        watching["song_score"] = callbacks.SongScore()
     watchers = callbacks.run_callbacks(directory, test=test, recipe=recipe.to_dict(), **watching)
     budget = _session.Budget(recipe.epochs, recipe.minutes, recipe.decay)
     _session.fit(model, windows, validation_windows, watchers, budget)

@@ -7,12 +7,14 @@ they are asked in turn, so that changes in the speed of the machine affect both 
 
 `--first N` measures first calls alone: each part is made anew N times, traces and compiles anew, and its first call is
 timed. The rows without `--first` time the first call once in each process. `--pairs N` asks N processes of each side,
-because two processes of the same code can differ by more than a twentieth for as long as they live.
+because two processes of the same code can differ by more than a twentieth for as long as they live. A ratio is the
+geometric mean over the pairs, of the medians of a pair; beside it stands its standard error.
 """
 
 import argparse
 import gc
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -110,6 +112,7 @@ def _clips(network: Any) -> Callable[[], Any]:
 
 MAKERS = {"train": _training_step, "song": _song, "clips": _clips}
 Times = dict[str, tuple[list[float], list[float]]]  # by row: milliseconds of both sides
+Ratio = tuple[float, float]
 
 
 def compare(sides: list[Side], rounds: int, names: list[str], times: Times) -> None:
@@ -156,8 +159,9 @@ def main() -> None:
     if options.old is None or options.new is None:
         parser.error("two checkouts are compared: OLD NEW")
     names = [f"{kind} {network}" for network in options.networks for kind in options.rows]
-    times: Times = {}
+    pairs: list[Times] = []
     for _ in range(options.pairs):
+        times: Times = {}
         sides = [Side(folder.resolve()) for folder in (options.old, options.new)]
         if options.first:
             compare_first(sides, options.first, names, times)
@@ -165,18 +169,35 @@ def main() -> None:
             compare(sides, options.rounds, names, times)
         for side in sides:
             side.close()
-    write(times)
+        pairs.append(times)
+        write(pairs)
 
 
-def write(times: Times) -> None:
-    """Prints the medians of both sides, and their ratio."""
+def ratio(logarithms: list[float]) -> Ratio:
+    """Returns the geometric mean of ratios whose logarithms are given, and its relative standard error."""
+    many = len(logarithms) > 1
+    error = statistics.stdev(logarithms) / math.sqrt(len(logarithms)) if many else math.nan
+    return math.exp(statistics.mean(logarithms)), error
+
+
+def write(pairs: list[Times]) -> None:
+    """Prints the medians of both sides and their ratio, for each row and for all rows of a kind together."""
     from _page import machine, table
 
-    cells = []
-    for name, columns in times.items():
-        old, new = map(statistics.median, columns)
-        cells.append([name, f"{old:.4g}", f"{new:.4g}", f"{new / old:.3f}"])
-    sys.stdout.write(f"{table(['median ms', 'before', 'after', 'after / before'], cells)}\n\n{machine()}\n")
+    cells, kinds = [], dict[str, list[list[float]]]()
+    for name in pairs[0]:
+        medians = [tuple(map(statistics.median, times[name])) for times in pairs]
+        logarithms = [math.log(new / old) for old, new in medians]
+        kind = name if name.startswith("import") else " ".join(w for w in name.split() if not w.isupper())
+        kinds.setdefault(kind, []).append(logarithms)
+        old, new = (statistics.median(side) for side in zip(*medians, strict=True))
+        cells.append([name, f"{old:.4g}", f"{new:.4g}", "{:.3f} ± {:.3f}".format(*ratio(logarithms))])
+    for kind, rows in kinds.items():
+        means = [statistics.mean(pair) for pair in zip(*rows, strict=True)]
+        cells.append([f"all: {kind}", "", "", "{:.3f} ± {:.3f}".format(*ratio(means))])
+    header = ["median ms", "before", "after", "after / before"]
+    sys.stdout.write(f"{table(header, cells)}\n\n{len(pairs)} pairs. {machine()}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ module          purpose
 `heads`         the meaning of the network's outputs: a frame, or a distribution
 `conditions`    the beat, and frames of the past, as inputs of the stack
 `models`        the recurrent stack, and the model that owns its encoder
+`seeds`         openings: mixed, spliced, transposed, noise
 `generation`    continue a seed into a song
 `callbacks`     watch over training
 `metrics`       judge sound
@@ -47,6 +48,7 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
     "heads": (),
     "conditions": ("Clock", "Lags", "Anchor"),
     "models": ("recurrent_stack", "AudioModel", "load"),
+    "seeds": (),
     "generation": ("Generator",),
     "callbacks": (),
     "metrics": (),

@@ -18,6 +18,7 @@ from gruvlike import normalizers as normalizers
 from gruvlike import plots as plots
 from gruvlike import recipes as recipes
 from gruvlike import rhythm as rhythm
+from gruvlike import seeds as seeds
 from gruvlike import tune as tune
 from gruvlike import windows as windows
 from gruvlike.conditions import Anchor as Anchor

@@ -29,6 +29,18 @@ def number(name: str, value: object, low: float = -math.inf, high: float = math.
     return found
 
 
+def shares(name: str, weights: object, count: int) -> list[float]:
+    """Returns `count` weights over their sum, equal ones for `None`, or raises if they are negative or sum to 0."""
+    if weights is None:
+        return [1 / count] * count
+    found = several(name, weights, lambda one: number(name, one, 0))
+    if len(found) != count or not sum(found):
+        raise ValueError(
+            f"`{name}` must be {count} numbers, at least 0, that do not all equal 0. Received: {name}={weights!r}."
+        )
+    return [float(one / sum(found)) for one in found]
+
+
 def choice(name: str, value: str, options: tuple[str, ...]) -> str:
     """Returns `value`, or raises if it is not one of `options`."""
     if value not in options:

@@ -96,6 +96,15 @@ class HasBeat(Protocol):
         """The beat, counted from the first sample of the track; `None` if nobody has looked for it."""
 
 
+@runtime_checkable
+class HasSource(Protocol):
+    """A track that knows its file: a style can be the folder that it lies in."""
+
+    @property
+    def source(self) -> str:
+        """Path of the file."""
+
+
 TrackType = TypeVar("TrackType", bound=Track, covariant=True)
 
 

@@ -41,10 +41,13 @@ ARROWS = {
         "decoders",
         "encoders",
         "heads",
+        "metrics",
         "models",
         "normalizers",
         "rhythm",
+        "seeds",
     },
+    "seeds": {"audio", "corpus"},
     "metrics": {"_music", "audio", "corpus", "rhythm"},
     "plots": set(),
     "tune": set(),
@@ -267,7 +270,7 @@ def test_import_brings_nothing_heavy():
     assert not {"keras", "tensorflow", "jax", "torch", "librosa", "h5py", "matplotlib"} & set(loaded)
 
 
-@pytest.mark.parametrize("module", ["audio", "corpus", "plots", "rhythm", "tune"])
+@pytest.mark.parametrize("module", ["audio", "corpus", "plots", "rhythm", "seeds", "tune"])
 def test_works_without_keras(module):
     code = f"import sys, gruvlike; gruvlike.{module}; assert 'keras' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,5 +1,6 @@
 """The command line: its messages, its files and its errors."""
 
+import csv
 import json
 
 import numpy as np
@@ -86,6 +87,42 @@ def test_songs_of_one_seed_differ(drawing):
     first, second = songs(drawing, "two", "--clips", "2")
     (other,) = songs(drawing, "other", "--random-seed", "4")
     assert all(np.abs(one - two).max() > 0.001 for one, two in ((first, second), (first, other), (second, other)))
+
+
+def test_takes_are_ranked_and_written_with_a_table(drawing, capsys):
+    written = songs(drawing, "best", "--takes", "4", "--keep", "2", "--random-seed", "3", "--match-level")
+    assert len(written) == 2
+    with open(drawing / "best-takes.csv", newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert sorted(int(row["take"]) for row in rows) == [0, 1, 2, 3]
+    assert [int(row["rank"]) for row in rows] == [1, 2, 3, 4]
+    distances = [float(row["distance"]) for row in rows]
+    assert distances == sorted(distances)
+    assert {row["random_seed"] for row in rows} == {"3"}
+    assert [row["file"] for row in rows] == [
+        f"best-take-{rows[0]['take']}.wav",
+        f"best-take-{rows[1]['take']}.wav",
+        "",
+        "",
+    ]
+    assert f"4 takes, the best is number {rows[0]['take']}" in capsys.readouterr().out
+    (again,) = songs(drawing, "again", "--take", rows[1]["take"], "--random-seed", "3", "--match-level")
+    np.testing.assert_array_equal(again, gl.audio.read(drawing / rows[1]["file"], 8000))
+
+
+def test_takes_with_their_seed(drawing):
+    (whole,) = songs(drawing, "whole", "--takes", "2", "--keep", "1", "--include-seed")
+    seed = gl.audio.read(drawing / "seed.wav", 8000)
+    assert len(whole) == len(seed) + 8000
+    np.testing.assert_allclose(whole[:8000], seed[:8000], atol=1e-3)
+
+
+def test_takes_never_replace_files_unless_told(drawing, capsys):
+    (drawing / "kept-take-1.wav").write_bytes(b"mine")
+    words = ["generate", drawing / "run", drawing / "seed.wav", drawing / "kept.wav", "--seconds", "1", "--takes", "2"]
+    fails(capsys, words, "kept-take-1.wav", "exists")
+    assert (drawing / "kept-take-1.wav").read_bytes() == b"mine"
+    assert not (drawing / "kept-takes.csv").exists()
 
 
 def test_options_of_a_song_reach_the_generator(drawing, monkeypatch):

@@ -303,7 +303,7 @@ def test_a_song_reads_the_beat_and_its_own_past(music, encoder, monkeypatch):
     seed = (music[0].pcm[:4000] / 32768).astype("float32")
     generator = gl.Generator(model)
     memory = generator.listen(seed)
-    (past,) = generator._carried(memory, gl.generation._memory.Wish(None, "carry", False, sampling(), None))[0]
+    (past,) = generator._network.go_on(memory, gl.generation._memory.Wish(None, "carry", False, sampling(), None))[0]
     found = np.concatenate([past.take(7), past.take(64)], axis=1)[0]
     noise = sampling().noise([0], 0, 71, model.head.draws(model.width))[0]
     wanted = song_by_hand(model, seed, found, noise, np.float32(0.8), first=memory.past[0].shape[0] - 1)
@@ -408,7 +408,7 @@ def test_a_leash_keeps_the_running_mean_near_the_seed(music, encoder):
 
     def distance(leash):
         wish = gl.generation._memory.Wish(None, "carry", False, sampling()._replace(leash=leash), None)
-        (past,) = generator._carried(memory, wish)[0]
+        (past,) = generator._network.go_on(memory, wish)[0]
         frames = np.concatenate([past.take(200) for _ in range(6)], axis=1)[0]
         return np.abs(frames[400:].mean(axis=0) - memory.usual.mean[0]).mean()
 

@@ -4,7 +4,7 @@ Conventions: samples are mono, float32, in [-1, 1], of shape (S,). Channels are 
 formats are scaled by their declared depth (full scale = 1.0). Lossy formats and resampling can overshoot full scale:
 such samples are clipped, counted and logged. Files are decoded in blocks, so that `stream` needs no more memory for
 three hours than for three minutes. `read` joins the blocks of `stream`. `match_level` brings a song to the loudness of
-its seed.
+its seed, which `loudness` measures.
 """
 
 import os
@@ -17,9 +17,7 @@ import soundfile
 
 from gruvlike._checks import mono, number, positive_int
 from gruvlike._files import replacing
-from gruvlike.audio import _decoding
-
-_SILENCE = 1e-6  # RMS; full scale is 1
+from gruvlike.audio import _decoding, _loudness
 
 
 def find(folder: str | os.PathLike) -> list[Path]:
@@ -200,21 +198,50 @@ def write(path: str | os.PathLike, samples: np.ndarray, sample_rate: int, subtyp
             raise OSError(f"{str(path)!r} could not be written: {reason}") from error
 
 
-def match_level(samples: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Brings a sound to the loudness (RMS) of another one, by one gain for all samples.
+def loudness(samples: np.ndarray, sample_rate: int) -> float:
+    """Measures how loud a sound is, as people hear it: the integrated loudness of EBU R 128.
+
+    A sound shorter than the 0.4 s of a block of the standard is one block.
+
+    Args:
+        samples: The sound: (S,), float or int16 PCM.
+        sample_rate: Samples per second.
+
+    Returns:
+        Loudness in LUFS: -23 is the level of European broadcasts, and a sine of 1 kHz at full scale has -3. Minus
+        infinity for silence, which is everything below -70 LUFS.
+
+    Raises:
+        ValueError: If the sound is not mono and finite, or the rate is not positive.
+
+    Example:
+        >>> tone = np.sin(np.arange(16_000) * 2 * np.pi / 16)
+        >>> round(loudness(tone, sample_rate=16_000)), round(loudness(tone / 10, sample_rate=16_000))
+        (-3, -23)
+
+    References:
+        EBU R 128, "Loudness normalisation and permitted maximum level of audio signals", 2020; ITU-R BS.1770-4.
+    """
+    return _loudness.level_db(mono("samples", samples), positive_int("sample_rate", sample_rate))
+
+
+def match_level(samples: np.ndarray, like: np.ndarray, sample_rate: int | None = None) -> np.ndarray:
+    """Brings a sound to the loudness of another one, by one gain for all samples.
 
     The gain is smaller where full scale would be exceeded: then the highest sample is at full scale. If either sound is
-    silent (RMS below -120 dB), no gain makes them equally loud, and the sound is returned as it is.
+    silent, no gain makes them equally loud, and the sound is returned as it is.
 
     Args:
         samples: The sound to change, such as a song: (S,), float or int16 PCM. Samples beyond full scale are allowed.
         like: The sound to be as loud as, such as the seed of the song: of any length.
+        sample_rate: Samples per second of both, for `loudness` as EBU R 128 defines it. `None` compares their levels
+            (RMS) instead.
 
     Returns:
         Float32 samples of shape (S,), a copy.
 
     Raises:
-        ValueError: If either sound is not mono and finite.
+        ValueError: If either sound is not mono and finite, or the rate is not positive.
 
     Example:
         >>> seed = np.sin(np.arange(800) / 5) / 2
@@ -222,10 +249,11 @@ def match_level(samples: np.ndarray, like: np.ndarray) -> np.ndarray:
         array([ 0.35, -0.35], dtype=float32)
     """
     samples, like = mono("samples", samples), mono("like", like)
-    level, wanted = (float(np.sqrt(np.mean(np.square(one, dtype="float64")))) for one in (samples, like))
-    if min(level, wanted) < _SILENCE:
+    rate = None if sample_rate is None else positive_int("sample_rate", sample_rate)
+    level, wanted = _loudness.level_db(samples, rate), _loudness.level_db(like, rate)
+    if -np.inf in (level, wanted):
         return samples.copy()
-    gain = min(wanted / level, 1 / float(np.abs(samples).max()))
+    gain = min(10 ** ((wanted - level) / 20), 1 / float(np.abs(samples).max()))
     return np.clip(samples * np.float32(gain), -1, 1)  # the product can round to a little more than 1
 
 

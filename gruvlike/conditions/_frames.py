@@ -6,6 +6,7 @@ import numpy as np
 
 from gruvlike.conditions._condition import Condition, OwnPast, Schedule
 from gruvlike.conditions._meter import Meter
+from gruvlike.conditions._style import StylePath
 
 
 class Frames:
@@ -30,6 +31,17 @@ class Frames:
         self._seed, self._song = seed, seed[:0]
         self.done = 0
 
+    def reseed(self, seed: np.ndarray) -> None:
+        """Replaces the last frames of the seed, (R, W), by as many others.
+
+        Example:
+            >>> frames = Frames(np.zeros((1, 4)))
+            >>> frames.reseed(np.ones((1, 4)))
+            >>> frames.at(np.array([-1])).tolist()
+            [[1.0, 1.0, 1.0, 1.0]]
+        """
+        self._seed = seed
+
     def append(self, frames: np.ndarray) -> None:
         """Adds frames (T, W) of the song; older ones than the greatest lag are forgotten.
 
@@ -52,7 +64,7 @@ class Frames:
         return kept[places]
 
 
-def known(conditions: Sequence[Condition], meter: Meter, done: int, steps: int) -> int:
+def known(conditions: Sequence[Condition | StylePath], meter: Meter, done: int, steps: int) -> int:
     """Returns how many of the next `steps` frames read nothing but frames that there are: at least one.
 
     Example:
@@ -80,7 +92,7 @@ def reach(conditions: Sequence[Condition], meter: Meter) -> int:
 
 
 def numbers_at(
-    conditions: Sequence[Condition], meter: Meter, frames: Frames, to_come: np.ndarray
+    conditions: Sequence[Condition | StylePath], meter: Meter, frames: Frames, to_come: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Returns the numbers (T, n) of each condition for frames to come, (T,), by the names of their inputs.
 
@@ -94,6 +106,6 @@ def numbers_at(
         if isinstance(condition, OwnPast):
             read = frames.at(condition.sources(to_come, meter))
             found[condition.input_name] = read.reshape(len(to_come), -1)
-        elif isinstance(condition, Schedule):
+        elif isinstance(condition, Schedule | StylePath):
             found[condition.input_name] = condition.at(to_come, meter)
     return found

@@ -1,11 +1,13 @@
 """The beat of a sound, counted in frames."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from gruvlike._contracts import BeatLike
 
+_BAR = 4  # beats
 _FALLBACK_SECONDS = 0.5  # music without a beat gets this one: 120 a minute
 
 
@@ -32,6 +34,25 @@ class Meter(NamedTuple):
             array([nan])
         """
         return self.first + frames / self.period
+
+    @classmethod
+    def mix(cls, meters: "Sequence[Meter]", weights: Sequence[float]) -> "Meter":
+        """Returns a meter between others: the weighted means of their periods and of their places in a bar of four.
+
+        Meters without a place in the bar have no part in its mean.
+
+        Example:
+            >>> Meter.mix([Meter(period=20.0, first=3.5), Meter(period=30.0, first=0.5)], [0.5, 0.5])
+            Meter(period=25.0, first=0.0)
+        """
+        pairs = [(weight, meter) for weight, meter in zip(weights, meters, strict=True) if weight]
+        if len(pairs) == 1:
+            return pairs[0][1]
+        placed = [
+            (weight, np.exp(2j * np.pi * meter.first / _BAR)) for weight, meter in pairs if meter.first == meter.first
+        ]
+        first = np.angle(sum(weight * place for weight, place in placed)) / (2 * np.pi) * _BAR if placed else np.nan
+        return cls(sum(weight * meter.period for weight, meter in pairs), float(np.round(first, 9)) + 0.0)
 
     @classmethod
     def of(cls, beat: BeatLike | None, frame_rate: float, seconds: float) -> "Meter":

@@ -8,6 +8,7 @@ import numpy as np
 from gruvlike._contracts import BeatLike, FramesOfSound, HasBeat, Track
 from gruvlike.conditions._condition import Condition, OwnPast, Schedule
 from gruvlike.conditions._meter import Meter
+from gruvlike.conditions._style import Style
 
 
 class Supply(NamedTuple):
@@ -37,7 +38,7 @@ class Supply(NamedTuple):
             By the names of the conditions: float32 (T, numbers), or PCM (n, span).
 
         Raises:
-            ValueError: If the track has no beat where one is needed.
+            ValueError: If the track has no beat, or no label of a style, where one is needed.
         """
         encoder, rate = self.encoder, track.sample_rate
         middle = (start + encoder.span(1) / 2) / rate  # the first frame that is read has this middle, in seconds
@@ -45,7 +46,9 @@ class Supply(NamedTuple):
         to_come = np.arange(1, (span - encoder.lap) // encoder.hop)
         found = {}
         for number, condition in enumerate(self.conditions):
-            if isinstance(condition, Schedule):
+            if isinstance(condition, Style):
+                found[condition.name] = condition.of_track(track).at(to_come, meter)
+            elif isinstance(condition, Schedule):
                 found[condition.name] = condition.at(to_come, meter)
             elif isinstance(condition, OwnPast):
                 random = np.random.default_rng((*key, number))

@@ -4,7 +4,7 @@ The network reads the seed, then its own output. One compiled loop serves every 
 TensorFlow, JAX and torch, at a cost a step that does not grow with the song.
 """
 
-from gruvlike.generation._generator import Generator
+from gruvlike.generation._generator import Generator, Take
 from gruvlike.generation._memory import Memory
 
-__all__ = ["Generator", "Memory"]
+__all__ = ["Generator", "Memory", "Take"]

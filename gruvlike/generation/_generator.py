@@ -1,41 +1,29 @@
 """Continue a seed: the one entry point to generation."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike._contracts import Tensor
-from gruvlike._step._forward import Forward, check_causal, make_forward
-from gruvlike._step._layouts import fastest_layout, lay_out
-from gruvlike._step._loops import Loop, make_loop
-from gruvlike._step._stateless import StatelessStack, refuse_bidirectional
-from gruvlike._step._step import Step
-from gruvlike.conditions import conditions_of
-from gruvlike.conditions._frames import Frames, numbers_at, reach
+from gruvlike.conditions._style import AlongSong
 from gruvlike.decoders import Decoder
 from gruvlike.encoders import Encoder
-from gruvlike.generation._guard import Usual
-from gruvlike.generation._joining import Coming, frames_for, joined, leveled
-from gruvlike.generation._memory import CarriedPast, Memory, Past, RefedPast, Sampling, Wish, memory_fits, predicted
-from gruvlike.generation._opening import (
-    Listening,
-    Opening,
-    Seed,
-    SoundParts,
-    check_equal_lengths,
-    enough_seconds,
-    read_opening,
-)
+from gruvlike.generation._joining import Coming, frames_for, joined, leveled, sounding
+from gruvlike.generation._memory import Memory, Wish
+from gruvlike.generation._morph import Path
+from gruvlike.generation._network import Network, incomplete, refuse_parts
+from gruvlike.generation._opening import Listening, Seed, SoundParts, enough_seconds, read_opening, read_samples
+from gruvlike.generation._songs import begin, frames_of, length_of, sampling_of, size_of, sung
+from gruvlike.generation._takes import Take, beyond_passage, check_takes, closest_end
 from gruvlike.heads import Head, Point
 from gruvlike.models import AudioModel, load
 from gruvlike.normalizers import Normalizer
+from gruvlike.seeds import crossfade
 
 _FRAMES_AT_ONCE = 4  # a stream has a latency of a few frames
-_LEASH = 0.6  # a network with conditions has this leash
-_LEASH_SECONDS = 2.0  # the running mean of a leash is taken over so many seconds
 
 
 class Generator:
@@ -95,23 +83,18 @@ class Generator:
             model = load(model)
         if isinstance(model, AudioModel):
             own = {"encoder": encoder, "normalizer": normalizer, "head": head}
-            _refuse_parts({**own, "sample_rate": sample_rate, "high_pass_hz": high_pass_hz})
+            refuse_parts({**own, "sample_rate": sample_rate, "high_pass_hz": high_pass_hz})
             encoder, normalizer, head = model.encoder, model.normalizer, model.head
             sample_rate, high_pass_hz = model.sample_rate, model.high_pass_hz
         self.stack = model.stack if isinstance(model, AudioModel) else model
         if encoder is None or sample_rate is None or not isinstance(self.stack, keras.Model):
-            raise _incomplete(self.stack, encoder, sample_rate)
+            raise incomplete(self.stack, encoder, sample_rate)
         self.encoder, self.normalizer, self.high_pass_hz = encoder, normalizer, high_pass_hz
         self.head = Point() if head is None else head
         self.decoder = encoder.decoder() if decoder is None else decoder
         self.sample_rate = _checks.positive_int("sample_rate", sample_rate)
         self._parts = SoundParts(encoder, normalizer, self.decoder, self.sample_rate, high_pass_hz)
-        _check_outputs(self.stack, self.head, self._parts.width)
-        refuse_bidirectional(self.stack)
-        self._conditions = conditions_of(self.stack)
-        self._stacks: dict[str | None, StatelessStack] = {}  # the keys are layouts
-        self._loops: dict[tuple[int, int | None, bool], Loop] = {}  # a key is number of clips, chunk, and leash or none
-        self._forward: Forward | None = None
+        self._network = Network(self.stack, self.head, self._parts, self.dtype, torch_compile)
 
     @property
     def seed_seconds(self) -> float:
@@ -125,7 +108,7 @@ class Generator:
             >>> round(gl.Generator(stack, encoder=gl.TimeBlocks(4), sample_rate=8000).seed_seconds, 2)
             2.82
         """
-        return enough_seconds(self._parts, self._conditions)
+        return enough_seconds(self._parts, self._network.conditions)
 
     def extend(
         self,
@@ -138,6 +121,8 @@ class Generator:
         clips: int = 1,
         temperature: float | None = None,
         random_seed: int | None = None,
+        take: int = 0,
+        style: AlongSong | None = None,
         leash: float | None = None,
         bpm: float | None = None,
         pad_seed: bool = False,
@@ -160,15 +145,20 @@ class Generator:
             temperature: Of a head that draws: 1 as it was learned, less is more likely and less varied. `None`: that of
                 the head, 1 unless it was made with another.
             random_seed: Of a head that draws; 0 by default. Each clip and each step draws numbers of its own: a clip
-                is the same alone or beside others.
+                is the same alone or beside others, but for rounding.
+            take: Of a head that draws: the number of the first clip, which decides its draws beside `random_seed`; the
+                next clips have the next numbers. `extend(seed, take=5)` is the sixth of `extend(seed, clips=8)`.
+            style: Of a network with a `conditions.Style`: a label, `"jazz"`; weights of several, `{"jazz": 0.7, "rock":
+                0.3}`; or pairs of a second of the song and one of these, `[(0, "jazz"), (20, "rock")]`, between which
+                it changes evenly. `None`: equal parts of all labels.
             leash: Keeps the song near the sound of its seed, in [0, 1]: mean and deviation of its last two seconds are
                 drawn to the seed's, each frame by this share of the distance. 0 leaves it free. `None`: 0.6 for a
                 network with conditions (a clock, lags, an anchor), else 0.
             bpm: Beats a minute of the seed, for a network that reads the beat; `None`: found by `rhythm.tempo`.
             pad_seed: Whether silence is put before a seed that is shorter than the network reads back.
-            match_level: Whether each song is brought to the loudness of its seed by one gain, as `audio.match_level`
-                does, which fades in over the first 10 ms so that the song still joins its seed. Not for a `Memory`,
-                which does not hold the whole seed.
+            match_level: Whether each song is brought to the loudness of its seed (EBU R 128) by one gain, as
+                `audio.match_level` does, which fades in over the first 10 ms so that the song still joins its seed.
+                Not for a `Memory`, which does not hold the whole seed.
 
         Returns:
             Float32 samples: (S,) for one seed and `clips=1`, else (clips, S). The song starts with the sample after
@@ -192,27 +182,17 @@ class Generator:
             >>> generator.extend(seed, seconds=0.01).shape, generator.extend([seed, seed[40:]], steps=3).shape
             ((80,), (2, 12))
         """
-        from tqdm import tqdm
-
-        size = self._size(seconds, steps)
-        if size is None:
-            raise ValueError(
-                "`extend` needs the length of the song. Received: neither `seconds` nor `steps`. Give one."
-            )
+        size = length_of("extend", self._parts, seconds, steps)
         if match_level and isinstance(seed, Memory):
             raise ValueError(
                 "`match_level` needs the seed. Received: a memory, which does not hold the whole seed. Give the seed, "
                 "or use `gruvlike.audio.match_level`."
             )
-        wish = Wish(size, history, include_seed, self._sampling(temperature, random_seed, leash), None)
-        coming = self._begin(seed, clips, wish, Listening(self._conditions, bpm, pad_seed))
-        with tqdm(total=coming.total, unit="samples", unit_scale=True, desc="generating", disable=None, delay=2) as bar:
-            song = np.empty((coming.clips, coming.total), np.float32)
-            done = 0
-            for piece in coming.pieces:
-                song[:, done : done + piece.shape[1]] = piece
-                done += piece.shape[1]
-                bar.update(piece.shape[1])
+        wish = Wish(
+            size, history, include_seed, sampling_of(self._network, temperature, random_seed, leash, take), None
+        )
+        coming = begin(self._network, seed, clips, wish, Listening(self._network.conditions, bpm, pad_seed))
+        song = sung(coming)
         if match_level:
             song[:, -size:] = leveled(song[:, -size:], coming.seeds, self.sample_rate)
         return song[0] if coming.single else song
@@ -228,6 +208,8 @@ class Generator:
         clips: int = 1,
         temperature: float | None = None,
         random_seed: int | None = None,
+        take: int = 0,
+        style: AlongSong | None = None,
         leash: float | None = None,
         bpm: float | None = None,
         pad_seed: bool = False,
@@ -260,20 +242,28 @@ class Generator:
             >>> next(song).shape, next(song).shape
             ((8,), (8,))
         """
-        size = self._size(seconds, steps)
+        size = size_of(self._parts, seconds, steps)
         frames_at_once = _checks.positive_int("frames_at_once", frames_at_once)
-        wish = Wish(size, history, include_seed, self._sampling(temperature, random_seed, leash), frames_at_once)
-        coming = self._begin(seed, clips, wish, Listening(self._conditions, bpm, pad_seed))
+        sampling = sampling_of(self._network, temperature, random_seed, leash, take)
+        wish = Wish(size, history, include_seed, sampling, frames_at_once, style)
+        coming = begin(self._network, seed, clips, wish, Listening(self._network.conditions, bpm, pad_seed))
         return (piece[0] if coming.single else piece for piece in coming.pieces)
 
     def listen(
-        self, seed: Seed | Sequence[Seed], *, clips: int = 1, bpm: float | None = None, pad_seed: bool = False
+        self,
+        seed: Seed | Sequence[Seed],
+        *,
+        clips: int = 1,
+        style: AlongSong | None = None,
+        bpm: float | None = None,
+        pad_seed: bool = False,
     ) -> Memory:
         """Reads a seed and returns the memory of it, from which `extend` and `stream` go on.
 
         Args:
             seed: As for `extend`.
             clips: How many songs will follow.
+            style: As for `extend`: the seed is read with that of the begin of its song.
             bpm: As for `extend`.
             pad_seed: As for `extend`.
 
@@ -292,206 +282,209 @@ class Generator:
             >>> bool((generator.extend(memory, steps=5) == generator.extend(seed, steps=5)).all())
             True
         """
-        opening = read_opening(self._parts, seed, clips, Listening(self._conditions, bpm, pad_seed))
-        return self._remember(opening, self._loop(len(opening.frames), None))
+        opening = read_opening(self._parts, seed, clips, Listening(self._network.conditions, bpm, pad_seed))
+        return self._network.remember(opening, style)
 
-    def _size(self, seconds: float | None, steps: int | None) -> int | None:
-        if seconds is not None and steps is not None:
-            raise ValueError(f"Give `seconds` or `steps`, not both. Received: seconds={seconds!r}, steps={steps!r}.")
-        if steps is not None:
-            return _checks.positive_int("steps", steps) * self.encoder.hop
-        if seconds is None:
-            return None
-        return max(1, round(_checks.number("seconds", seconds, 0, open_low=True) * self.sample_rate))
+    def takes(
+        self,
+        seed: Seed,
+        count: int = 8,
+        *,
+        keep: int | None = None,
+        seconds: float | None = None,
+        steps: int | None = None,
+        temperature: float | None = None,
+        random_seed: int | None = None,
+        take: int = 0,
+        style: AlongSong | None = None,
+        leash: float | None = None,
+        bpm: float | None = None,
+        pad_seed: bool = False,
+        match_level: bool = False,
+    ) -> list[Take]:
+        """Draws several songs of one seed, and ranks them: those that stay closest to their seed come first.
 
-    def _sampling(self, temperature: float | None, random_seed: int | None, leash: float | None) -> Sampling:
-        given = {"temperature": temperature, "random_seed": random_seed}
-        named = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
-        if named and not self.head.draws(self._parts.width):
-            raise ValueError(
-                f"`temperature` and `random_seed` are for heads that draw. Received: {named}, with a "
-                f"{type(self.head).__name__} head, which draws nothing. Leave them out."
-            )
-        temperature = self.head.temperature if temperature is None else _checks.number("temperature", temperature, 0)
-        random_seed = 0 if random_seed is None else _checks.positive_int("random_seed", random_seed, minimum=0)
-        leash = (_LEASH if self._conditions else 0.0) if leash is None else _checks.number("leash", leash, 0, 1)
-        return Sampling(temperature, random_seed, leash)
+        `metrics.rank_takes` says by which measures. Each take is drawn alone, so it can be had again from its number:
+        `extend(seed, take=number)` with the same other arguments is the same song to the last bit.
 
-    def _begin(self, seed: Seed | Sequence[Seed] | Memory, clips: int, wish: Wish, listening: Listening) -> Coming:
-        before, seeds = None, []
-        if isinstance(seed, Memory):
-            self._check_memory(seed, wish, listening)
-            memory = seed.repeat(_checks.positive_int("clips", clips) if clips > 1 else len(seed.frames))
-            single = clips == 1 and len(memory.frames) == 1
-            self._stack(len(memory.frames)).refresh()
-            pasts, order = self._carried(memory, wish)
-        else:
-            opening = read_opening(self._parts, seed, clips, listening)
-            single, seeds = opening.single, opening.samples
-            if wish.include_seed:
-                check_equal_lengths(opening.samples)
-                before = np.stack(opening.samples)
-            pasts, order, memory = self._pasts(opening, wish)
-        chunk = wish.frames_at_once or max(past.chunk for past in pasts)
-        frames = self._finite(predicted(pasts, order, frames_for(self._parts, wish.size), chunk))
-        whole = wish.frames_at_once is None
-        pieces = joined(self._parts, memory.frames, memory.samples, frames, wish.size, before, whole)
-        total = (wish.size or 0) + (0 if before is None else before.shape[1])
-        return Coming(len(memory.frames), total, single, pieces, seeds)
+        Args:
+            seed: As for `extend`, but a single one.
+            count: How many takes to draw.
+            keep: How many of them to return, the best ones. `None`: all.
+            seconds: As for `extend`; a fifth of a second or longer.
+            steps: As for `extend`.
+            temperature: As for `extend`, above 0.
+            random_seed: As for `extend`.
+            take: Number of the first take.
+            style: As for `extend`.
+            leash: As for `extend`.
+            bpm: As for `extend`.
+            pad_seed: As for `extend`.
+            match_level: As for `extend`. Takes are ranked before.
 
-    def _pasts(self, opening: Opening, wish: Wish) -> tuple[list[Past], list[int], Memory]:
-        if wish.history == "carry":
-            memory = self._remember(opening, self._loop(len(opening.frames), wish.frames_at_once))
-            return *self._carried(memory, wish), memory
-        window = self._window(wish)
-        forward = self._causal_forward()
-        groups = _alike(opening.frames)
-        pasts: list[Past] = [
-            RefedPast(
-                *(forward, self.head, clips, [opening.frames[clip] for clip in clips], window, wish.sampling),
-                bounds=self._parts.bounds,
-            )
-            for clips in groups
-        ]
-        order = np.argsort([clip for clips in groups for clip in clips]).tolist()
-        return pasts, order, self._tail(opening, [])
+        Returns:
+            A `Take` for each, the closest to the seed first.
 
-    def _carried(self, memory: Memory, wish: Wish) -> tuple[list[Past], list[int]]:
-        clips = len(memory.frames)
-        loop = self._loop(clips, wish.frames_at_once, leashed=wish.sampling.leash > 0)
-        return [CarriedPast(loop, memory, wish.sampling, self._conditions)], list(range(clips))
+        Raises:
+            ValueError: As `extend`, or if the network draws nothing, or song or seed are too short to be ranked.
+            FileNotFoundError: If the seed is a path without a file.
 
-    def _remember(self, opening: Opening, loop: Loop) -> Memory:
-        """Reads the frames of the seeds but the last, which the first step of the song reads.
+        Warns:
+            RuntimeWarning: As `extend`.
 
-        Conditions may read frames before them, so the first ones that are read have a past, too.
+        Example:
+            >>> import gruvlike as gl
+            >>> head = gl.heads.Mixture(components=2)
+            >>> stack = gl.recurrent_stack(4, units=(3,), head=head, random_seed=0)
+            >>> generator = gl.Generator(stack, encoder=gl.TimeBlocks(4), sample_rate=4000, head=head)
+            >>> seed = gl.tune.compose(2, 4000)
+            >>> best, second = generator.takes(seed, 3, keep=2, seconds=0.5)
+            >>> best.distance <= second.distance
+            True
+            >>> bool((generator.extend(seed, take=best.number, seconds=0.5) == best.song).all())
+            True
         """
-        loop.step.stack.refresh()
-        memory = self._tail(opening, [])
-        seeds, given = [], []
-        for clip, frames in enumerate(opening.frames):
-            first = max(0, len(memory.past[clip]) - 1) if memory.past else 0
-            seeds.append(frames[first:-1])
-            if self._conditions:
-                to_come = np.arange(first + 1, len(frames)) - len(frames)
-                given.append(numbers_at(self._conditions, opening.meters[clip], Frames(frames), to_come))
-        return memory._replace(states=loop.read(seeds, loop.start(), given or None).states)
+        from gruvlike import metrics  # imported here because it brings scipy.signal
 
-    def _tail(self, opening: Opening, states: list[Tensor]) -> Memory:
-        tail = self._parts.tail
-        frames = np.stack([one[-tail:] for one in opening.frames])
-        samples = np.stack([one[-self.encoder.span(tail) :] for one in opening.samples])
-        reaches = [reach(self._conditions, meter) for meter in opening.meters]
-        past = [one[len(one) - back :] for one, back in zip(opening.frames, reaches, strict=False)]
-        return Memory(frames, states, samples, Usual.of(opening.frames), past, opening.meters)
+        count = _checks.positive_int("count", count)
+        keep = count if keep is None else _checks.positive_int("keep", keep)
+        sampling = sampling_of(self._network, temperature, random_seed, leash, take)
+        check_takes(self._network, count, keep, sampling)
+        length_of("takes", self._parts, seconds, steps)
+        opening = read_opening(self._parts, seed, 1, Listening(self._network.conditions, bpm, pad_seed))
+        if not opening.single:
+            raise ValueError(f"Takes are of one seed. Received: {len(opening.samples)}. Call `takes` for each of them.")
+        memory, start = self._network.remember(opening, style), opening.samples[0]
+        start = sounding(start) if pad_seed else start
+        draws: dict[str, Any] = {"temperature": temperature, "random_seed": random_seed, "leash": leash, "style": style}
+        songs = [self.extend(memory, seconds=seconds, steps=steps, take=take + k, **draws) for k in range(count)]
+        ranked = metrics.rank_takes(songs, start, self.sample_rate, None if bpm is None else 60 / bpm)[:keep]
+        if match_level:
+            songs = [leveled(song[None], [start], self.sample_rate)[0] for song in songs]
+        return [Take(take + one.index, one.distance, one.measures, songs[one.index]) for one in ranked]
 
-    def _check_memory(self, memory: Memory, wish: Wish, listening: Listening) -> None:
-        if wish.history != "carry" or wish.include_seed or listening.bpm is not None:
-            raise ValueError(
-                'A memory goes on by `history="carry"`, holds no seed to include, and knows its beat. Received: '
-                f"history={wish.history!r}, include_seed={wish.include_seed}, bpm={listening.bpm}. Give the seed "
-                "itself."
-            )
-        states = self._stack(len(memory.frames)).initial_states(1)
-        if not memory_fits(memory, states, self._parts.width, bool(self._conditions)):
-            raise ValueError(
-                "A memory belongs to the network that listened. Received: frames of "
-                f"{memory.frames.shape[-1]} numbers and states {[tuple(s.shape) for s in memory.states]}, of another "
-                "network. Let this generator `listen` to the seed."
-            )
+    def morph(
+        self,
+        seeds: Sequence[Seed | Memory],
+        *,
+        seconds: float | None = None,
+        steps: int | None = None,
+        weights: Sequence[Sequence[float]] | None = None,
+        temperature: float | None = None,
+        random_seed: int | None = None,
+        take: int = 0,
+        style: AlongSong | None = None,
+        leash: float | None = None,
+    ) -> np.ndarray:
+        """Returns a song that begins after the first seed, and moves from one seed to the next as it runs.
 
-    def _finite(self, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        done = 0
-        for piece in pieces:
-            if not np.isfinite(piece).all():
-                raise ValueError(
-                    f"The network must predict finite frames. Received: NaN or infinity within frames {done} to "
-                    f"{done + piece.shape[1]} of the song. {self._why_not_finite()}"
-                )
-            yield piece
-            done += piece.shape[1]
+        The songs of all seeds run beside it, and it is drawn to the weighted mean of their states and frames. What
+        conditions read of the seed, the beat and the mean of the leash move in the same way. Seeds of one tempo morph
+        best: of two tempos the song takes one between.
 
-    def _why_not_finite(self) -> str:
-        if self.dtype == "float16":
-            return "Weights above 65504 are infinite in float16: use bfloat16, or leave `dtype` out."
-        return "Its training has diverged: go back to an earlier model."
+        Args:
+            seeds: Seeds, as for `extend`, or memories that `listen` gave (with `bpm`, for instance), in the order in
+                which the song passes them.
+            seconds: As for `extend`.
+            steps: As for `extend`.
+            weights: A row of weights, one for each seed, for each of some places that lie evenly along the song.
+                `None`: from one seed to the next, at even distances. A single row holds for the whole song; with all
+                weight on one seed the song is the same as that of `extend`, to the last bit.
+            temperature: As for `extend`.
+            random_seed: As for `extend`.
+            take: As for `extend`.
+            style: As for `extend`.
+            leash: As for `extend`.
 
-    def _window(self, wish: Wish) -> int | None:
-        """Returns how many frames are fed again, `None` for all."""
-        history = wish.history
-        if self._conditions or wish.sampling.leash:
-            names = ", ".join(one.name for one in self._conditions) or "leash"
-            raise ValueError(
-                f'{names}: only for `history="carry"`. Received: history={history!r}. Leave `history` out.'
-            )
-        if self.dtype is not None:
-            raise ValueError(
-                'Weights in half precision are for `history="carry"`. '
-                f"Received: dtype={self.dtype!r}, history={history!r}. Use a Generator without `dtype`."
-            )
-        if history == "full":
-            return None
-        if isinstance(history, str):
-            _checks.choice("history", history, ("carry", "full"))
-        return _checks.positive_int("history", history)
+        Returns:
+            Float32 samples (S,).
 
-    def _causal_forward(self) -> Forward:
-        if self._forward is None:
-            forward = make_forward(self.stack, self._parts.width)
-            check_causal(self.stack, forward, self._parts.width)
-            self._forward = forward
-        return self._forward
+        Raises:
+            ValueError: As `extend`, or if there is no seed, or weights are negative or sum to 0.
+            FileNotFoundError: If a seed is a path without a file.
 
-    def _stack(self, clips: int) -> StatelessStack:
-        layout = None if self.dtype else fastest_layout(clips)
-        if layout not in self._stacks:
-            self._stacks[layout] = lay_out(self.stack, self.dtype, layout)
-        return self._stacks[layout]
+        Warns:
+            RuntimeWarning: As `extend`.
 
-    def _loop(self, clips: int, chunk: int | None, leashed: bool = False) -> Loop:
-        key = clips, chunk, leashed
-        if key not in self._loops:
-            leash_frames = _LEASH_SECONDS * self.sample_rate / self.encoder.hop if leashed else None
-            step = Step(self._stack(clips), self.head, self._parts.width, self._parts.bounds, leash_frames)
-            self._loops[key] = make_loop(step, clips, chunk, self.torch_compile)
-        return self._loops[key]
+        Example:
+            >>> import gruvlike as gl, numpy as np
+            >>> stack = gl.recurrent_stack(4, units=(3,), random_seed=0)
+            >>> generator = gl.Generator(stack, encoder=gl.TimeBlocks(4), sample_rate=8000)
+            >>> first, second = (np.full(40, level, "float32") for level in (0.1, 0.3))
+            >>> generator.morph([first, second], steps=20).shape
+            (80,)
+            >>> halfway = generator.morph([first, second], steps=20, weights=[[0.5, 0.5]])
+        """
+        size = length_of("morph", self._parts, seconds, steps)
+        sampling = sampling_of(self._network, temperature, random_seed, leash, take)
+        wish = Wish(size, "carry", False, sampling, None, style)
+        if isinstance(seeds, str | os.PathLike | np.ndarray | Memory) or not len(seeds):
+            raise ValueError(f"`seeds` must be one or more seeds, in a list. Received: {type(seeds).__name__}.")
+        path = Path(weights, len(seeds), frames_for(self._parts, size) or 0)
+        memories = [one if isinstance(one, Memory) else self.listen(one, style=style) for one in seeds]
+        past = self._network.morph(memories, path, wish)
+        frames = frames_of(self._network, [past], [0], wish)
+        pieces = joined(self._parts, past.memory.frames, past.memory.samples, frames, size, None, True)
+        return sung(Coming(1, size, True, pieces, []))[0]
 
+    def fill(
+        self,
+        before: Seed,
+        after: Seed,
+        seconds: float,
+        *,
+        candidates: int = 8,
+        fade_seconds: float = 0.05,
+        temperature: float | None = None,
+        random_seed: int | None = None,
+        take: int = 0,
+        style: AlongSong | None = None,
+        leash: float | None = None,
+        bpm: float | None = None,
+    ) -> np.ndarray:
+        """Makes a passage anew between two sounds: continues the first, and fades into the second.
 
-def _alike(frames: list[np.ndarray]) -> list[list[int]]:
-    """Returns groups of clips whose seeds have one length: a batch that is fed again has one length."""
-    groups: dict[int, list[int]] = {}
-    for clip, one in enumerate(frames):
-        groups.setdefault(len(one), []).append(clip)
-    return list(groups.values())
+        Several candidates go on beyond the passage by half a second, and the one is taken whose end is most like the
+        begin of the sound after it (the log-mel spectra are compared).
 
+        Args:
+            before: The sound before the passage: a seed, as for `extend`.
+            after: The sound after it: samples, or a path.
+            seconds: Length of the passage.
+            candidates: How many songs are drawn; a network that draws nothing has one.
+            fade_seconds: Length of the crossfade into `after`, which begins where the passage ends.
+            temperature: As for `extend`.
+            random_seed: As for `extend`.
+            take: Number of the first candidate.
+            style: As for `extend`.
+            leash: As for `extend`.
+            bpm: As for `extend`.
 
-def _refuse_parts(given: Mapping[str, object]) -> None:
-    names = [name for name, value in given.items() if value is not None]
-    if names:
-        raise ValueError(
-            "An AudioModel brings its own encoder, normalizer, head and rates. "
-            f"Received: {', '.join(names)} beside it. Leave them out, or give `model.stack`."
-        )
+        Returns:
+            Float32 samples of all three together: as many as `before` and `after` have, and round(seconds *
+            sample_rate). All of `before` and, behind the crossfade, of `after` are unchanged.
 
+        Raises:
+            ValueError: As `extend`, or if `after` is shorter than the crossfade, or than 0.064 s.
+            FileNotFoundError: If a sound is a path without a file.
 
-def _incomplete(model: object, encoder: Encoder | None, sample_rate: int | None) -> Exception:
-    """Returns the error for a model without the parts that it needs."""
-    if not isinstance(model, keras.Model):
-        return TypeError(
-            "`model` must be an AudioModel, the path of a saved one, or a Keras model. "
-            f"Received: {type(model).__name__}."
-        )
-    missing = [name for name, value in (("encoder", encoder), ("sample_rate", sample_rate)) if value is None]
-    return ValueError(
-        "A Keras model needs `encoder=` and `sample_rate=` beside it (and `normalizer=`, if it was trained on "
-        f"normalized frames). Received: no {' and no '.join(missing)}."
-    )
-
-
-def _check_outputs(stack: keras.Model, head: Head, width: int) -> None:
-    shape = getattr(stack, "output_shape", None)
-    if shape is not None and shape[-1] != head.outputs(width):
-        raise ValueError(
-            f"The network must give the {head.outputs(width)} numbers that its {type(head).__name__} head wants for "
-            f"frames of {width} numbers. Received: {shape}."
-        )
+        Example:
+            >>> import gruvlike as gl
+            >>> stack = gl.recurrent_stack(4, units=(3,), random_seed=0)
+            >>> generator = gl.Generator(stack, encoder=gl.TimeBlocks(4), sample_rate=8000)
+            >>> song = gl.tune.compose(3, 8000)
+            >>> varied = generator.fill(song[:8000], song[16_000:], seconds=1)
+            >>> varied.shape, bool((varied[:8000] == song[:8000]).all())
+            ((24000,), True)
+        """
+        size = length_of("fill", self._parts, seconds, None)
+        opening = read_opening(self._parts, before, 1, Listening(self._network.conditions, bpm))
+        ending = read_samples(self._parts, "after", after)
+        fade = round(_checks.number("fade_seconds", fade_seconds, 0) * self.sample_rate)
+        beyond = beyond_passage(ending, fade, self.sample_rate)
+        count = _checks.positive_int("candidates", candidates) if self._network.draws else 1
+        memory, length = self._network.remember(opening, style), (size + beyond) / self.sample_rate
+        draws: dict[str, Any] = {"temperature": temperature, "random_seed": random_seed, "leash": leash, "style": style}
+        songs = [self.extend(memory, seconds=length, take=take + k, **draws) for k in range(count)]
+        best = songs[closest_end(songs, ending[:beyond], self.sample_rate)]
+        return np.concatenate([opening.samples[0], crossfade(best[: size + fade], ending, fade)])

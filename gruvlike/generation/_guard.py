@@ -1,6 +1,7 @@
 """Songs that freeze, fall silent or blow up are noticed as they are made, by change and size of their frames."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +38,17 @@ class Usual(NamedTuple):
         means, deviations = (np.stack([measure(frames, axis=0) for frames in seeds]) for measure in (np.mean, np.std))
         return cls(means, deviations, np.array(list(map(flux, seeds))), np.array(list(map(size, seeds))))
 
+    @classmethod
+    def mix(cls, usuals: "Sequence[Usual]", weights: Sequence[float]) -> "Usual":
+        """Returns the weighted mean of several.
+
+        Example:
+            >>> quiet, loud = (Usual.of([np.full((2, 4), level)]) for level in (1.0, 3.0))
+            >>> Usual.mix([quiet, loud], [0.5, 0.5]).size
+            array([2.])
+        """
+        return cls(*(weighted(parts, weights) for parts in zip(*usuals, strict=True)))
+
     def repeat(self, clips: int) -> "Usual":
         """Returns those of `clips` clips that have one seed.
 
@@ -45,6 +57,14 @@ class Usual(NamedTuple):
             (3,)
         """
         return Usual(*(np.repeat(one, clips, axis=0) for one in self))
+
+
+def weighted(parts: Sequence[Any], weights: Sequence[float]) -> Any:
+    """Returns the weighted sum of arrays, or of tensors; those of weight 0 leave no trace, not even in rounding."""
+    pairs = [(weight, part) for weight, part in zip(weights, parts, strict=True) if weight]
+    if len(pairs) == 1 and pairs[0][0] == 1:
+        return pairs[0][1]
+    return sum((weight * part for weight, part in pairs[1:]), pairs[0][0] * pairs[0][1])
 
 
 def flux(frames: np.ndarray) -> float:

@@ -32,11 +32,15 @@ def leveled(songs: np.ndarray, seeds: Sequence[np.ndarray], sample_rate: int) ->
     """Returns songs (clips, S) as loud as their seeds; the gain fades in, so that each still joins its seed."""
     from gruvlike import audio
 
-    # Silence may have been put before a seed.
     pairs = zip(songs, seeds, strict=True)
-    matched = np.stack([audio.match_level(song, seed[np.argmax(seed != 0) :]) for song, seed in pairs])
+    matched = np.stack([audio.match_level(song, sounding(seed), sample_rate) for song, seed in pairs])
     fade = np.minimum(np.arange(songs.shape[1], dtype="float32") / (_FADE_SECONDS * sample_rate), 1)
     return np.clip(songs + fade * (matched - songs), -1, 1)
+
+
+def sounding(seed: np.ndarray) -> np.ndarray:
+    """Returns the samples of a seed without the silence that may have been put before it."""
+    return seed[np.argmax(seed != 0) :]
 
 
 def frames_for(parts: SoundParts, size: int | None) -> int | None:

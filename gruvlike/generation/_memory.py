@@ -9,13 +9,15 @@ import keras
 import numpy as np
 from keras import ops
 
+from gruvlike import _checks
 from gruvlike._contracts import Tensor
 from gruvlike._step._forward import Forward
 from gruvlike._step._loops import Loop
 from gruvlike._step._step import Carried, Pull, bounded, uniform_noise
 from gruvlike.conditions import Condition, Meter
 from gruvlike.conditions._frames import Frames, known, numbers_at
-from gruvlike.generation._guard import Usual, fault
+from gruvlike.conditions._style import AlongSong, StylePath
+from gruvlike.generation._guard import Usual, fault, weighted
 from gruvlike.heads import Head
 
 _ATTEMPT = 2**20  # clips whose numbers are drawn again get those of clips beyond all others
@@ -32,6 +34,7 @@ class Memory(NamedTuple):
         usual: The mean, the change and the size of the seed's frames: a leash and the guards of a song compare with it.
         past: The last frames of each seed, (R, W): as many as conditions of the network reach back to.
         meters: The beat of each seed, counted from the first frame of the song; empty where the network reads no beat.
+        network: A checksum of the weights of the network that listened.
     """
 
     frames: np.ndarray
@@ -40,6 +43,7 @@ class Memory(NamedTuple):
     usual: Usual
     past: list[np.ndarray]
     meters: list[Meter]
+    network: str = ""
 
     def repeat(self, clips: int) -> "Memory":
         """Returns the memory of `clips` clips that all begin as this one clip.
@@ -62,7 +66,95 @@ class Memory(NamedTuple):
             )
         states = [ops.repeat(state, clips, axis=0) for state in self.states]
         frames, samples = (np.repeat(one, clips, axis=0) for one in (self.frames, self.samples))
-        return Memory(frames, states, samples, self.usual.repeat(clips), self.past * clips, self.meters * clips)
+        usual, past, meters = self.usual.repeat(clips), self.past * clips, self.meters * clips
+        return Memory(frames, states, samples, usual, past, meters, self.network)
+
+    def mix(self, other: "Memory", weight: float) -> "Memory":
+        """Returns a memory between this one and another of the same network: states, last frames and beat are mixed.
+
+        A song that goes on from it begins between the two seeds. How long the mix lasts depends on the network: one
+        without conditions forgets it as it forgets its seed. `Generator.morph` mixes for as long as the song runs.
+
+        Args:
+            other: Another memory, of as many clips.
+            weight: Share of the other, in [0, 1]. With 0 the songs are those of this memory, with 1 those of the other,
+                to the last bit.
+
+        Raises:
+            ValueError: If the memories are of several networks or unlike numbers of clips, or the weight is out of
+                range.
+            TypeError: If `other` is no memory.
+
+        Example:
+            >>> import gruvlike as gl
+            >>> stack = gl.recurrent_stack(4, units=(3,), random_seed=0)
+            >>> generator = gl.Generator(stack, encoder=gl.TimeBlocks(4), sample_rate=8000)
+            >>> first, second = (generator.listen(np.full(40, level, "float32")) for level in (0.1, 0.3))
+            >>> first.mix(second, weight=0.25).frames.round(2)[0, 0]
+            array([0.15, 0.15, 0.15, 0.15], dtype=float32)
+        """
+        weight = _checks.number("weight", weight, 0, 1)
+        return mixed([self, other], [1 - weight, weight])
+
+
+def mixed(memories: Sequence[Memory], weights: Sequence[float]) -> Memory:
+    """Returns the weighted mean of memories; the weights sum to 1.
+
+    The frames that conditions reach back to are taken at the same distance in beats from the song. There are as many as
+    the one that reaches farthest has.
+
+    Raises:
+        ValueError: If the memories are of several networks, or of unlike numbers of clips.
+        TypeError: If one is no memory.
+    """
+    _check_alike(memories)
+    first = memories[0]
+    meters = [Meter.mix(several, weights) for several in zip(*(one.meters for one in memories), strict=True)]
+    past = [
+        _past_between([one.past[clip] for one in memories], [one.meters[clip] for one in memories], meter, weights)
+        for clip, meter in enumerate(meters)
+    ]
+    return Memory(
+        weighted([one.frames for one in memories], weights),
+        [weighted(several, weights) for several in zip(*(one.states for one in memories), strict=True)],
+        weighted([one.samples for one in memories], weights),
+        Usual.mix([one.usual for one in memories], weights),
+        past,
+        meters,
+        first.network,
+    )
+
+
+def _past_between(
+    pasts: Sequence[np.ndarray], meters: Sequence[Meter], meter: Meter, weights: Sequence[float]
+) -> np.ndarray:
+    """Returns the weighted mean of the last frames of seeds, (R, W) each, at the beat of `meter`."""
+    longest = max(map(len, pasts))
+    if not longest:
+        return pasts[0]
+    numbers = np.arange(-longest, 0)
+    found = []
+    for past, own in zip(pasts, meters, strict=True):
+        places = np.round(numbers * (own.period / meter.period)).astype(int)
+        found.append(past[np.clip(places, -len(past), -1)])
+    return weighted(found, weights)
+
+
+def _check_alike(memories: Sequence[Memory]) -> None:
+    for one in memories:
+        if not isinstance(one, Memory):
+            raise TypeError(
+                f"A memory is mixed with a memory. Received: {type(one).__name__}. Let the generator `listen` to the "
+                "seed."
+            )
+    first, *others = memories
+    for other in others:
+        if other.network != first.network or [s.shape for s in other.states] != [s.shape for s in first.states]:
+            raise ValueError(
+                "Memories that are mixed must be of one network, and of as many clips. Received: memories of "
+                f"{len(first.frames)} and {len(other.frames)} clips, with checksums {first.network!r} and "
+                f"{other.network!r} of the network. Let one generator `listen` to both seeds."
+            )
 
 
 class Sampling(NamedTuple):
@@ -72,11 +164,13 @@ class Sampling(NamedTuple):
         temperature: At least 0.
         random_seed: Decides all draws.
         leash: How strongly the running mean and deviation of the frames are drawn to those of the seed; 0 for none.
+        take: The number of the first clip; the next clips have the next numbers.
     """
 
     temperature: float
     random_seed: int
     leash: float = 0.0
+    take: int = 0
 
     def noise(
         self, clips: Sequence[int], first: int, steps: int, draws: int, attempts: Sequence[int] | None = None
@@ -84,7 +178,8 @@ class Sampling(NamedTuple):
         """Returns the uniform numbers (clips, steps, draws) of steps from `first` on; each attempt has others."""
         if not draws:
             return np.zeros((len(clips), steps, 0), np.float32)
-        keys = [clip + attempt * _ATTEMPT for clip, attempt in zip(clips, attempts or [0] * len(clips), strict=True)]
+        pairs = zip(clips, attempts or [0] * len(clips), strict=True)
+        keys = [self.take + clip + attempt * _ATTEMPT for clip, attempt in pairs]
         return np.stack([uniform_noise(self.random_seed, key, first, steps, draws) for key in keys])
 
 
@@ -97,13 +192,15 @@ class Wish(NamedTuple):
         include_seed: Whether the seed is put before it.
         sampling: How frames are drawn.
         frames_at_once: Frames in a piece of a stream; `None`: the song in one go.
+        style: As for `Generator.extend`.
     """
 
     size: int | None
     history: str | int
     include_seed: bool
     sampling: Sampling
-    frames_at_once: int | None
+    frames_at_once: int | None = None
+    style: AlongSong | None = None
 
 
 class Past(Protocol):
@@ -128,7 +225,9 @@ class CarriedPast:
         conditions: Inputs of the network besides the last frame.
     """
 
-    def __init__(self, loop: Loop, memory: Memory, sampling: Sampling, conditions: Sequence[Condition] = ()):
+    def __init__(
+        self, loop: Loop, memory: Memory, sampling: Sampling, conditions: Sequence[Condition | StylePath] = ()
+    ):
         self.chunk = loop.chunk
         self._loop, self._sampling, self._done = loop, sampling, 0
         self._conditions, self._meters, self._usual = conditions, memory.meters, memory.usual
@@ -142,6 +241,27 @@ class CarriedPast:
         # A song that is not drawn would be the same again, so its frames are not kept to be watched.
         self._watched = bool(loop.step.draws and sampling.temperature)
         self._recent = memory.frames[:, :0]
+
+    @property
+    def carried(self) -> Carried:
+        """The frame to read next, and the states before it."""
+        return self._carried
+
+    def steer(self, memory: Memory) -> None:
+        """Lets the song go on as one of another memory: its seed, its beat, and the mean of its leash change."""
+        self._meters, self._usual = memory.meters, memory.usual
+        for frames, past in zip(self._frames, memory.past, strict=True):
+            frames.reseed(past)
+        mean, deviation = (ops.convert_to_tensor(one, "float32") for one in memory.usual[:2])
+        self._pull = self._pull._replace(mean=mean, deviation=deviation)
+
+    def draw_to(self, target: Carried, share: float) -> None:
+        """Moves the last frame and the states by a share of their distance to those of another song."""
+
+        def moved(own: Tensor, other: Tensor) -> Tensor:
+            return own + share * (other - own)  # nothing changes where the two are equal
+
+        self._carried = Carried(*keras.tree.map_structure(moved, tuple(self._carried), tuple(target)))
 
     def take(self, steps: int) -> np.ndarray:
         """Returns the next `steps` frames of the song, (B, steps, W), `steps` at most `chunk`."""
@@ -286,11 +406,12 @@ def predicted(pasts: Sequence[Past], order: Sequence[int], steps: int | None, ch
         done += count
 
 
-def memory_fits(memory: Memory, step_states: list[Tensor], width: int, conditioned: bool) -> bool:
-    """Whether a memory has the frames and states of a network with these initial states (of one clip)."""
+def memory_fits(memory: Memory, step_states: list[Tensor], width: int, conditioned: bool, network: str) -> bool:
+    """Whether a memory has the frames and states of a network with these initial states (of one clip), and its sum."""
     shapes = [tuple(state.shape[1:]) for state in memory.states]
     return (
-        bool(memory.meters) == conditioned
+        memory.network == network
+        and bool(memory.meters) == conditioned
         and memory.frames.shape[-1] == width
         and shapes == [tuple(state.shape[1:]) for state in step_states]
     )

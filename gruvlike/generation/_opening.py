@@ -109,7 +109,7 @@ def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, lis
     seeds = [seed] if several is None else several
     if clips > 1 and len(seeds) not in (1, clips):
         raise ValueError(f"Give one seed for all clips, or one for each. Received: {len(seeds)} seeds, clips={clips}.")
-    samples = [_samples(parts, one) for one in seeds]
+    samples = [read_samples(parts, "seed", one) for one in seeds]
     meters = [_meter(parts, one, listening) for one in samples] if listening.conditions else []
     if meters:
         samples = [_long_enough(parts, one, listening, meter) for one, meter in zip(samples, meters, strict=True)]
@@ -170,12 +170,13 @@ def _as_list(seed: Seed | Sequence[Seed]) -> list[Seed] | None:
     return None
 
 
-def _samples(parts: SoundParts, seed: Seed | Sequence[Seed]) -> np.ndarray:
+def read_samples(parts: SoundParts, name: str, seed: Seed | Sequence[Seed]) -> np.ndarray:
+    """Returns the samples of a seed, or of another sound that `name` names in errors."""
     if isinstance(seed, str | os.PathLike):
-        from gruvlike import audio
+        from gruvlike import seeds
 
-        return audio.read(seed, parts.sample_rate, high_pass_hz=parts.high_pass_hz)
-    return _checks.mono("seed", seed)
+        return seeds._read(seed, parts.sample_rate, parts.high_pass_hz)
+    return _checks.mono(name, seed)
 
 
 def _frames(parts: SoundParts, samples: np.ndarray) -> np.ndarray:

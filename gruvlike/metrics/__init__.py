@@ -14,6 +14,7 @@ does it move, or is it frozen?                       `flux`
 does it have a beat, and how many onsets?            `pulse`, `onset_rate`
 does it keep the rhythm of its seed?                 `rhythm_pattern`, `rhythm_similarity`
 is it stuck in a loop?                               `novelty`, `repetition`
+which of several songs stays closest to its seed?    `rank_takes`
 is it music of the same kind?                        `frechet_distance`, `log_mel_statistics`
 ===================================================  ==================================================
 """
@@ -32,11 +33,13 @@ from gruvlike.metrics._spectra import (
     spectral_convergence,
     spectral_flatness,
 )
+from gruvlike.metrics._takes import RankedTake, rank_takes
 from gruvlike.metrics._ticks import tick_excess_db, tick_level_db, tick_profile, tick_ratio
 
 __all__ = [
     "CopyMatch",
     "CopyScore",
+    "RankedTake",
     "Report",
     "copy_score",
     "energy_curve",
@@ -49,6 +52,7 @@ __all__ = [
     "novelty",
     "onset_rate",
     "pulse",
+    "rank_takes",
     "repetition",
     "report",
     "rhythm_pattern",

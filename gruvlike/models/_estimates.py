@@ -116,19 +116,22 @@ def stack_parameters(
     skip: bool = False,
     outputs: int | None = None,
     gates: int = 0,
+    style: int = 0,
 ) -> int:
-    """Returns the number of parameters of a `recurrent_stack`, without the deviations that its noise knows.
+    """Returns the number of parameters of a `recurrent_stack`, without those of its noise and its style themselves.
 
     Args:
         features: Numbers that it reads at a frame, those of conditions included.
         cell: As for `recurrent_stack`; so are `units`, `projection`, `layer_norm` and `skip`.
         outputs: Numbers of its head; `None`: `features`.
         gates: How many numbers of known frames are added to the expected one, each by a gate.
+        style: Numbers that each recurrent layer reads besides.
     """
     total, width = 0, features
     if projection:
         total, width = features * projection + projection, projection
     for own in units:
+        width += style
         # A GRU of Keras has two biases, as cuDNN has.
         total += 4 * own * (width + own + 1) if cell == "lstm" else 3 * own * (width + own + 2)
         total += 2 * own if layer_norm else 0

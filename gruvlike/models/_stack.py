@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike.conditions import Anchor, Condition, OwnPast
+from gruvlike.conditions import Anchor, Condition, OwnPast, Style
 from gruvlike.heads import Head, Point
 from gruvlike.models._estimates import check_weights, stack_parameters
 from gruvlike.models._residual import FrameNoise, GateBias, Residual
@@ -35,6 +35,7 @@ def recurrent_stack(
     lags: Condition | None = None,
     anchor: Condition | None = None,
     conditions: Sequence[Condition] = (),
+    style: Style | None = None,
     residual: bool | None = None,
 ) -> keras.Model:
     """Builds a stack of recurrent layers from stock Keras layers, so that cuDNN stays available.
@@ -64,6 +65,7 @@ def recurrent_stack(
         lags: `Lags`: frames of the sound's own past.
         anchor: An `Anchor`: frames of the end of the seed.
         conditions: More conditions; each has an input of its own.
+        style: A `Style`: the kind of music, which every recurrent layer reads.
         residual: Whether the expected frame is moved by the last frame and by those of `lags` and `anchor`, each number
             by a learned gate of its own, so that the stack predicts the rest. `None`: where the head is a mixture,
             or there are such frames.
@@ -88,7 +90,7 @@ def recurrent_stack(
     _check_rates(input_dropout=input_dropout, dropout=dropout, recurrent_dropout=recurrent_dropout)
     _check_noise(input_noise, told_noise)
     head = Point() if head is None else head
-    conditions = [one for one in (clock, lags, anchor, *conditions) if one is not None]
+    conditions = [one for one in (clock, lags, anchor, *conditions, style) if one is not None]
     next_seed = _seeds(random_seed)
     frames = keras.Input((None, features), name="frames")
     inputs = [condition.input(features) for condition in conditions]
@@ -102,17 +104,21 @@ def recurrent_stack(
     x = sources
     if input_dropout:
         x = keras.layers.Dropout(input_dropout, seed=next_seed(), name="input_dropout")(x)
-    others = [one(source) for one, source in zip(conditions, inputs, strict=True) if one not in past]
+    own = [*past, style]
+    others = [one(source) for one, source in zip(conditions, inputs, strict=True) if one not in own]
     if others:
         x = keras.layers.Concatenate(name="read")([x, *others])
     residual = bool(head.residual or past) if residual is None else residual
     count = 1 + sum(one.count for one in past) if residual else 0
     sizes = head.outputs(features), count * features
-    check_weights(stack_parameters(x.shape[-1], cell, units, projection, layer_norm, skip, *sizes))
+    vector = None if style is None else style(inputs[-1])
+    check_weights(stack_parameters(x.shape[-1], cell, units, projection, layer_norm, skip, *sizes, _width(vector)))
     if projection:
         x = keras.layers.Dense(projection, kernel_initializer=_glorot(next_seed()), name="projection")(x)
     layers = []
     for index, width in enumerate(units):
+        if vector is not None:
+            x = keras.layers.Concatenate(name=f"styled_{index}")([x, vector])
         x = _recurrent(cell, width, recurrent_dropout, forget_bias, next_seed, f"{cell}_{index}")(x)
         if layer_norm:
             x = keras.layers.LayerNormalization(name=f"norm_{index}")(x)
@@ -134,6 +140,10 @@ def _sources(
     if not past:
         return frames
     return keras.layers.Concatenate(name="sources")([frames, *(one(inputs[one]) for one in past)])
+
+
+def _width(tensor: keras.KerasTensor | None) -> int:
+    return 0 if tensor is None else tensor.shape[-1]
 
 
 def _outputs(

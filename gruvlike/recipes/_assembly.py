@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 
 from gruvlike import encoders
-from gruvlike.conditions import Anchor, Clock, Condition, Lags
+from gruvlike.conditions import Anchor, Clock, Condition, Lags, Style
 from gruvlike.recipes._signatures import Plain
 
 if TYPE_CHECKING:
@@ -77,18 +77,36 @@ def feedback(random_seed: int, share: float = 0.0, updates: int = 1000, rollout_
     }  # fmt: skip
 
 
-def conditions(clock: bool = False, lags: tuple[float, ...] = (), anchor: float = 0.0) -> dict[str, Any]:
+def conditions(
+    corpus: "Corpus | None" = None,
+    clock: bool = False,
+    lags: tuple[float, ...] = (),
+    anchor: float = 0.0,
+    style: Literal["folder", "track"] | None = None,
+    style_size: int = 16,
+    random_seed: int = 0,
+) -> dict[str, Any]:
     """Returns the arguments of `recurrent_stack` for all inputs of a network besides the last frame.
 
     Args:
+        corpus: All music, whose labels a style knows; `None`: its labels do not matter.
         clock: Whether the network reads the place of the frame to come in beat and bar.
         lags: Earlier frames of the same sound that the network reads, in beats before the frame to come.
         anchor: Length of the end of the seed that the network reads over and over, in beats. 0 is none.
+        style: Label of the music that the network reads: the folder of a track, or its name. `None` is none.
+        style_size: Numbers of the vector that the network learns for each label.
+        random_seed: Decides the first values of these vectors.
     """
+    made = None
+    if style is not None and corpus is None:
+        made = Style(("any",), style, style_size)  # without music the other options can be checked still
+    elif style is not None and corpus is not None:
+        made = Style.of(corpus, style, size=style_size, random_seed=random_seed)
     return {
         "clock": Clock() if clock else None,
         "lags": Lags(beats=lags) if lags else None,
         "anchor": Anchor(beats=anchor) if anchor else None,
+        "style": made,
     }
 
 
@@ -101,6 +119,16 @@ def check_beats(corpus: "Corpus", given: Mapping[str, Condition | None]) -> None
             f"A network with {', '.join(names)} needs music whose beat was sought. Received: {len(without)} of "
             f"{len(corpus)} tracks without one, such as {without[0]!r}. `gruvlike beats {corpus.file}`, or "
             "`Corpus.add_beats()`, adds the beats: nothing is decoded again."
+        )
+
+
+def check_styles(train: "Corpus", style: Style | None) -> None:
+    """Raises if a label of the style has no music to learn it from: all of it is held out."""
+    missing = sorted(set(style.labels) - set(Style.of(train, style.by).labels)) if style else []
+    if missing:
+        raise ValueError(
+            "Each label of a style needs music to train on. Received: all music of "
+            f"{', '.join(map(repr, missing))} is held out. Split by time (`--split-by time`), or hold out less."
         )
 
 

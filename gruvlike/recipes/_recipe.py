@@ -56,7 +56,7 @@ class Recipe:
         normalizer: The `name` of a normalizer and its options.
         head: The `name` of a head, the meaning of the network's outputs, and its options.
         network: Arguments of `recurrent_stack`.
-        conditions: Inputs of the network besides the last frame: a `clock`, `lags` and an `anchor`.
+        conditions: Inputs of the network besides the last frame: a `clock`, `lags`, an `anchor` and a `style`.
         feedback: How much a network reads of its own predictions in training: `share` of the frames (scheduled
             sampling), reached after so many `updates`, and `rollout_steps` at the end of a window.
         optimizer: The `name` of an optimizer of Keras and arguments of its class. The norm of the gradient is clipped
@@ -284,9 +284,10 @@ class Recipe:
         from gruvlike.recipes import _assembly
 
         windows, seed = self.windows, self.random_seed
-        given = _assembly.conditions(**self.conditions)
+        given = _assembly.conditions(corpus, **self.conditions, random_seed=seed)
         _assembly.check_beats(corpus, given)
         train, validation, test = _assembly.parts_of(corpus, self.split)
+        _assembly.check_styles(train, given["style"])
         encoder = _assembly.make_encoder(self.encoder, corpus.sample_rate, self._takes_rate)
         batches = train.windows(encoder, **windows, random_seed=seed)
         held_out = None if validation is None else _assembly.validation_windows(validation, encoder, windows)

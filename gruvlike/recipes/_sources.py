@@ -102,7 +102,7 @@ SOURCES = {
     ),
     "head": Source("heads", is_family=True, defaults={"name": "point"}),
     "network": Source("models.recurrent_stack", filled=frozenset({"features", "random_seed"})),
-    "conditions": Source("recipes._assembly.conditions"),
+    "conditions": Source("recipes._assembly.conditions", filled=frozenset({"random_seed"})),
     "feedback": Source("recipes._assembly.feedback", filled=frozenset({"random_seed"})),
     "optimizer": Source("recipes._assembly.make_optimizer", is_open=True),
     "windows": Source("corpus.Corpus.windows", filled=frozenset({"random_seed", "shard"}), defaults={"batch_size": 5}),

@@ -1,0 +1,106 @@
+"""A song that moves from one seed to the next as it runs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gruvlike import _checks
+from gruvlike._step._loops import Loop
+from gruvlike._step._step import Carried
+from gruvlike.conditions import Condition
+from gruvlike.conditions._style import StylePath
+from gruvlike.generation._guard import weighted
+from gruvlike.generation._memory import CarriedPast, Memory, Sampling, mixed
+
+# Each piece, of so many frames at most, the song is drawn to the mix by this share of the distance.
+_PIECE = 8
+_SHARE = 0.25
+
+
+class Path:
+    """The weights of several memories along a song.
+
+    Args:
+        points: Weights (N, K) of K memories at N places that lie evenly along the song; `None`: from one memory to the
+            next, at even distances.
+        count: K.
+        steps: Frames of the song.
+
+    Raises:
+        ValueError: If the weights of a place are negative, all 0, or not K.
+
+    Example:
+        >>> path = Path(None, count=2, steps=100)
+        >>> path.at(0), path.at(25), path.at(100)
+        ([1.0, 0.0], [0.75, 0.25], [0.0, 1.0])
+    """
+
+    def __init__(self, points: Sequence[Sequence[float]] | None, count: int, steps: int):
+        places = np.eye(count) if points is None else list(points)
+        if not len(places):
+            raise ValueError("`weights` must hold those of at least one place. Received: none. Leave it out.")
+        self._points = np.array([_checks.shares("weights", list(one), count) for one in places])
+        self._steps = steps
+
+    def at(self, frame: int) -> list[float]:
+        """Returns the weights for the frames from number `frame` on, which sum to 1."""
+        place = min(frame / self._steps, 1.0) * (len(self._points) - 1)
+        before = min(int(place), len(self._points) - 1)
+        after, share = min(before + 1, len(self._points) - 1), place - before
+        if not share:
+            return self._points[before].tolist()
+        return ((1 - share) * self._points[before] + share * self._points[after]).tolist()
+
+
+class MorphedPast:
+    """A song beside those of several seeds, whose states it is drawn to: at each place to their mix with its weights.
+
+    The songs of the seeds run on beside it. With all weight on one seed the song is that of the seed, to the last bit.
+
+    Args:
+        loop: The compiled loop, for one clip.
+        memories: Of each seed.
+        path: The weights along the song.
+        sampling: How frames are drawn.
+        conditions: Inputs of the network besides the last frame.
+
+    Attributes:
+        chunk: One call can take at most so many frames.
+        memory: Where the song begins.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        memories: Sequence[Memory],
+        path: Path,
+        sampling: Sampling,
+        conditions: Sequence[Condition | StylePath] = (),
+    ):
+        self.chunk = loop.chunk
+        self._memories, self._path, self._done = memories, path, 0
+        self._weights = path.at(0)
+        self.memory = mixed(memories, self._weights)
+        self._song = CarriedPast(loop, self.memory, sampling, conditions)
+        self._beside = [CarriedPast(loop, memory, sampling, conditions) for memory in memories]
+
+    def take(self, steps: int) -> np.ndarray:
+        """Returns the next `steps` frames of the song, (1, steps, W), `steps` at most `chunk`."""
+        found = []
+        for start in range(0, steps, _PIECE):
+            count = min(_PIECE, steps - start)
+            weights = self._path.at(self._done)
+            if weights != self._weights:
+                self._weights = weights
+                self._song.steer(mixed(self._memories, weights))
+            found.append(self._song.take(count))
+            for one in self._beside:
+                one.take(count)
+            self._done += count
+            self._song.draw_to(self._mix(weights), _SHARE)
+        return np.concatenate(found, axis=1)
+
+    def _mix(self, weights: Sequence[float]) -> Carried:
+        songs = [one.carried for one in self._beside]
+        states = [weighted(several, weights) for several in zip(*(one.states for one in songs), strict=True)]
+        return Carried(weighted([one.frame for one in songs], weights), states)

@@ -199,7 +199,7 @@ def write(path: str | os.PathLike, samples: np.ndarray, sample_rate: int, subtyp
 
 
 def loudness(samples: np.ndarray, sample_rate: int) -> float:
-    """Measures how loud a sound is, as people hear it: the integrated loudness of EBU R 128.
+    """Measures how loud a sound is: the integrated loudness of EBU R 128.
 
     A sound shorter than the 0.4 s of a block of the standard is one block.
 
@@ -220,7 +220,7 @@ def loudness(samples: np.ndarray, sample_rate: int) -> float:
         (-3, -23)
 
     References:
-        EBU R 128, "Loudness normalisation and permitted maximum level of audio signals", 2020; ITU-R BS.1770-4.
+        European Broadcasting Union, Recommendation R 128, 2020. ITU-R BS.1770-4, 2015.
     """
     return _loudness.level_db(mono("samples", samples), positive_int("sample_rate", sample_rate))
 

@@ -134,7 +134,7 @@ class Style(Schedule):
             >>> Style(labels=("a.wav", "b.wav"), by="track").of_track(track).weights.tolist()
             [[1.0, 0.0]]
         """
-        return self._path(np.zeros(1), [self.blend(_label(track, self.by))])
+        return self._path_of(np.zeros(1), [self.blend(_label(track, self.by))])
 
     def along(self, style: AlongSong | None, frame_rate: float) -> StylePath:
         """Returns the style of a song.
@@ -157,7 +157,7 @@ class Style(Schedule):
         seconds = np.array([_checks.number("style", second, 0) for second, _ in points])
         if not len(points) or (np.diff(seconds) <= 0).any():
             raise ValueError(f"The seconds of `style` must rise. Received: style={style!r}.")
-        return self._path(seconds * frame_rate, [self.blend(blend) for _, blend in points])
+        return self._path_of(seconds * frame_rate, [self.blend(blend) for _, blend in points])
 
     def blend(self, style: Blend | None) -> np.ndarray:
         """Returns the weight of each label, (L,), which sum to 1; equal ones for `None`.
@@ -180,9 +180,9 @@ class Style(Schedule):
 
     def at(self, frames: np.ndarray, meter: Meter) -> np.ndarray:
         """Returns equal parts of all labels, (T, L)."""
-        return self._path(np.zeros(1), [self.blend(None)]).at(frames, meter)
+        return self._path_of(np.zeros(1), [self.blend(None)]).at(frames, meter)
 
-    def _path(self, places: np.ndarray, weights: list[np.ndarray]) -> StylePath:
+    def _path_of(self, places: np.ndarray, weights: list[np.ndarray]) -> StylePath:
         return StylePath(self.name, self.input_name, places, np.stack(weights))
 
     def call(self, numbers: Tensor) -> Tensor:

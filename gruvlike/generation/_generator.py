@@ -11,13 +11,13 @@ from gruvlike import _checks
 from gruvlike.conditions._style import AlongSong
 from gruvlike.decoders import Decoder
 from gruvlike.encoders import Encoder
+from gruvlike.generation._engine import Network, incomplete, refuse_parts
 from gruvlike.generation._joining import Coming, frames_for, joined, leveled, sounding
 from gruvlike.generation._memory import Memory, Wish
 from gruvlike.generation._morph import Path
-from gruvlike.generation._network import Network, incomplete, refuse_parts
 from gruvlike.generation._opening import Listening, Seed, SoundParts, enough_seconds, read_opening, read_samples
-from gruvlike.generation._songs import begin, frames_of, length_of, sampling_of, size_of, sung
 from gruvlike.generation._takes import Take, beyond_passage, check_takes, closest_end
+from gruvlike.generation._wishes import begin, frames_of, length_of, sampling_of, size_of, sung
 from gruvlike.heads import Head, Point
 from gruvlike.models import AudioModel, load
 from gruvlike.normalizers import Normalizer
@@ -188,9 +188,8 @@ class Generator:
                 "`match_level` needs the seed. Received: a memory, which does not hold the whole seed. Give the seed, "
                 "or use `gruvlike.audio.match_level`."
             )
-        wish = Wish(
-            size, history, include_seed, sampling_of(self._network, temperature, random_seed, leash, take), None
-        )
+        sampling = sampling_of(self._network, temperature, random_seed, leash, take)
+        wish = Wish(size, history, include_seed, sampling, None, style)
         coming = begin(self._network, seed, clips, wish, Listening(self._network.conditions, bpm, pad_seed))
         song = sung(coming)
         if match_level:
@@ -378,9 +377,9 @@ class Generator:
     ) -> np.ndarray:
         """Returns a song that begins after the first seed, and moves from one seed to the next as it runs.
 
-        The songs of all seeds run beside it, and it is drawn to the weighted mean of their states and frames. What
-        conditions read of the seed, the beat and the mean of the leash move in the same way. Seeds of one tempo morph
-        best: of two tempos the song takes one between.
+        The songs of all seeds run beside it, and it is drawn to the weighted mean of their states and frames. The
+        frames of the seed that conditions read, the beat and the mean of the leash move in the same way. Seeds of one
+        tempo morph best: of two tempos the song takes one between.
 
         Args:
             seeds: Seeds, as for `extend`, or memories that `listen` gave (with `bpm`, for instance), in the order in

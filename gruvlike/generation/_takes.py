@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gruvlike.generation._engine import Network
 from gruvlike.generation._memory import Sampling
-from gruvlike.generation._network import Network
 from gruvlike.metrics._spectra import frame_sizes, log_mel
 
 _COMPARED_SECONDS = 0.5

@@ -24,6 +24,7 @@ from gruvlike.metrics._frechet import frechet_distance, log_mel_statistics
 from gruvlike.metrics._levels import energy_curve, energy_drift_db
 from gruvlike.metrics._patterns import rhythm_pattern, rhythm_similarity
 from gruvlike.metrics._pulse import onset_rate, pulse
+from gruvlike.metrics._ranking import RankedTake, rank_takes
 from gruvlike.metrics._repetition import novelty, repetition
 from gruvlike.metrics._report import Report, report
 from gruvlike.metrics._spectra import (
@@ -33,7 +34,6 @@ from gruvlike.metrics._spectra import (
     spectral_convergence,
     spectral_flatness,
 )
-from gruvlike.metrics._takes import RankedTake, rank_takes
 from gruvlike.metrics._ticks import tick_excess_db, tick_level_db, tick_profile, tick_ratio
 
 __all__ = [

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gruvlike import _checks
+from gruvlike.generation._engine import Network
 from gruvlike.generation._joining import Coming, frames_for, joined
 from gruvlike.generation._memory import Memory, Past, Sampling, Wish, predicted
-from gruvlike.generation._network import Network
 from gruvlike.generation._opening import Listening, Seed, SoundParts, check_equal_lengths, read_opening
 
 _LEASH = 0.6  # a network with conditions has this leash

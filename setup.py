@@ -43,6 +43,7 @@ setup(
         "h5py>=3.12",
         "soundfile>=0.13",
         "soxr>=0.5",
+        "pyloudnorm>=0.2",
         "tqdm>=4.66",
         "matplotlib>=3.9",
         "filelock>=3.16",

@@ -46,7 +46,7 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
     "decoders": (),
     "normalizers": ("Normalizer", "Standardizer", "GlobalScale", "MinMax", "Identity", "PrincipalComponents"),
     "heads": (),
-    "conditions": ("Clock", "Lags", "Anchor"),
+    "conditions": ("Clock", "Lags", "Anchor", "Style"),
     "models": ("recurrent_stack", "AudioModel", "load"),
     "seeds": (),
     "generation": ("Generator",),

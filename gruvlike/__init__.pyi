@@ -24,6 +24,7 @@ from gruvlike import windows as windows
 from gruvlike.conditions import Anchor as Anchor
 from gruvlike.conditions import Clock as Clock
 from gruvlike.conditions import Lags as Lags
+from gruvlike.conditions import Style as Style
 from gruvlike.corpus import Corpus as Corpus
 from gruvlike.encoders import MDCT as MDCT
 from gruvlike.encoders import STFT as STFT

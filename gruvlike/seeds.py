@@ -93,7 +93,8 @@ def mix(
     shares = _checks.shares("weights", weights, len(sounds))
     size = min(map(len, sounds))
     leveled = _leveled([sound[-size:] for sound in sounds], shares, rate)
-    return _within(sum((np.float32(s) * one for s, one in zip(shares, leveled, strict=True) if s), np.float32(0)))
+    parts = [np.float32(share) * sound for share, sound in zip(shares, leveled, strict=True) if share]
+    return _within(np.sum(parts, axis=0))
 
 
 def splice(seeds: Sequence[Sound], fade_seconds: float = 0.02, *, sample_rate: int | None = None) -> np.ndarray:

@@ -112,7 +112,7 @@ def test_takes_are_ranked_and_written_with_a_table(drawing, capsys):
 
 def test_takes_with_their_seed(drawing):
     (whole,) = songs(drawing, "whole", "--takes", "2", "--keep", "1", "--include-seed")
-    seed = gl.audio.read(drawing / "seed.wav", 8000)
+    seed = gl.audio.read(drawing / "seed.wav", 8000, high_pass_hz=20)
     assert len(whole) == len(seed) + 8000
     np.testing.assert_allclose(whole[:8000], seed[:8000], atol=1e-3)
 
@@ -128,19 +128,26 @@ def test_takes_never_replace_files_unless_told(drawing, capsys):
 def test_options_of_a_song_reach_the_generator(drawing, monkeypatch):
     given = []
     monkeypatch.setattr(gl.Generator, "extend", lambda _, seed, **options: given.append(options) or np.zeros(8000))
-    words = "--temperature 0.5 --leash 0 --random-seed 7 --bpm 120 --pad-seed"
+    words = "--temperature 0.5 --leash 0 --random-seed 7 --bpm 120 --pad-seed --take 3 --match-level"
+    words += " --style 0=a:b:0.7,rock:0.3 --style 20.5=rock"
     for name, more in (("plain", ""), ("asked", words)):
         songs(drawing, name, *more.split())
-    names = ("temperature", "leash", "random_seed", "bpm", "pad_seed")
+    names = ("temperature", "leash", "random_seed", "bpm", "pad_seed", "take", "match_level", "style")
     usual, asked = (tuple(options[name] for name in names) for options in given)
-    assert usual == (None, None, None, None, False)
-    assert asked == (0.5, 0, 7, 120, True)
+    assert usual == (None, None, None, None, False, 0, False, None)
+    style = [(0.0, {"a:b": 0.7, "rock": 0.3}), (20.5, {"rock": 1.0})]
+    assert asked == (0.5, 0, 7, 120, True, 3, True, style)
 
 
 def test_a_seed_that_is_too_short_says_how_to_pad_it(drawing, capsys):
     gl.audio.write(drawing / "short.wav", gl.tune.compose(3, 8000), 8000)
     words = ["generate", drawing / "run", drawing / "short.wav", drawing / "x.wav", "--bpm", "120"]
     fails(capsys, words, "A seed must reach back", "--pad-seed")
+
+
+def test_a_style_for_a_network_without_styles(drawing, capsys):
+    words = ["generate", drawing / "run", drawing / "seed.wav", drawing / "x.wav"]
+    fails(capsys, [*words, "--style", "jazz"], "a network that reads one style", "--style folder")
 
 
 def test_a_temperature_for_a_network_that_draws_nothing(work, capsys):

@@ -47,7 +47,7 @@ def test_takes_are_ranked_as_the_rule_says(generator, melody):
     takes = generator.takes(seed, 5, seconds=0.25)
     songs = [generator.extend(seed, take=number, seconds=0.25) for number in range(5)]
     expected = gl.metrics.rank_takes(songs, seed, 8000)
-    assert [take.number for take in takes] == [one.index for one in expected]
+    assert [take.number for take in takes] == [one.number for one in expected]
     assert [take.distance for take in takes] == [one.distance for one in expected]
     assert [take.number for take in generator.takes(seed, 5, keep=2, seconds=0.25)] == [t.number for t in takes[:2]]
 

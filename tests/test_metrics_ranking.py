@@ -41,7 +41,7 @@ def test_a_song_that_drifts_comes_after_one_that_does_not(song, seed):
     for name, fault in faults(song):
         for songs, places in (([song, fault], [0, 1]), ([fault, song], [1, 0])):
             ranked = metrics.rank_takes(songs, seed, RATE, BEAT)
-            assert [take.index for take in ranked] == places, name
+            assert [take.number for take in ranked] == places, name
         plain, drifting = metrics.rank_takes([song, fault], seed, RATE, BEAT)
         assert drifting.measures[name] > 2 * plain.measures[name] + 0.05, name
 
@@ -63,7 +63,7 @@ def test_the_distance_is_the_mean_of_ten_quotients(song, seed):
 def test_a_distance_does_not_depend_on_the_other_songs(song, seed):
     alone = metrics.rank_takes([song], seed, RATE, BEAT)[0]
     beside = metrics.rank_takes([song[::-1].copy(), song], seed, RATE, BEAT)
-    assert next(take for take in beside if take.index == 1).distance == alone.distance
+    assert next(take for take in beside if take.number == 1).distance == alone.distance
 
 
 def test_the_beat_is_found_if_it_is_not_given(song, seed):
@@ -82,9 +82,9 @@ def test_short_songs_have_no_rhythm_to_measure(song, seed):
 def test_silent_songs_have_finite_distances(song, seed):
     silent = np.zeros_like(song)
     ranked = metrics.rank_takes([silent, song], seed, RATE, BEAT)
-    assert [take.index for take in ranked] == [1, 0]
+    assert [take.number for take in ranked] == [1, 0]
     assert np.isfinite(ranked[1].distance)
-    assert metrics.rank_takes([song, silent], np.zeros_like(seed), RATE)[0].index == 1
+    assert metrics.rank_takes([song, silent], np.zeros_like(seed), RATE)[0].number == 1
 
 
 def test_bad_input(song, seed):

@@ -315,8 +315,8 @@ def test_options_that_are_read_from_the_source_are_those_of_the_signature(place)
 
 def test_no_setting_is_left_out():
     """Of all arguments only these are no settings: they are made of music, or of other parts, or belong to Keras."""
-    no_settings = {"self", "kwargs", "encoder", "head", "mean", "std", "low", "high", "options"}
-    no_settings |= {"clock", "lags", "anchor", "conditions"}  # of `recurrent_stack`: another field makes them
+    no_settings = {"self", "kwargs", "encoder", "head", "mean", "std", "low", "high", "options", "corpus"}
+    no_settings |= {"clock", "lags", "anchor", "conditions", "style"}  # of `recurrent_stack`: another field makes them
     for place in PLACES:
         missing = set(inspect.signature(imported(place)).parameters) - set(_signatures.options(place))
         assert missing <= no_settings, f"{place}: {missing - no_settings}"
@@ -338,6 +338,39 @@ def test_names_of_optimizers_are_those_of_keras():
 
     known = _signatures.options("recipes._assembly.make_optimizer")["name"].choices
     assert sorted(known) == sorted(name.lower() for name in vars(keras.optimizers) if is_one(name.lower()))
+
+
+# --- styles
+
+
+@pytest.fixture
+def two_folders(tmp_path):
+    for number, label in enumerate(("rock", "jazz", "rock", "jazz")):
+        (tmp_path / "music" / label).mkdir(parents=True, exist_ok=True)
+        gl.audio.write(tmp_path / f"music/{label}/{number}.wav", gl.tune.compose(4, 4000, random_seed=number), 4000)
+    return gl.Corpus.build(tmp_path / "music", tmp_path / "music.h5", sample_rate=4000)
+
+
+def styled(**changes):
+    changes = {"conditions": {"style": "folder", "style_size": 3}, **changes}
+    return Recipe(encoder={"block_size": 100}, network={"units": (4,)}, windows={"steps": 8}, **changes)
+
+
+def test_a_recipe_with_a_style_knows_the_labels_of_its_corpus(two_folders):
+    assembly = styled(split={"validation": 0.3, "by": "time"}).build(two_folders)
+    (style,) = gl.conditions.conditions_of(assembly.model.stack)
+    assert (style.labels, style.by, style.size) == (("jazz", "rock"), "folder", 3)
+    again = styled(split={"validation": 0.3, "by": "time"}).build(two_folders)
+    for one, two in zip(assembly.model.stack.get_weights(), again.model.stack.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    history = assembly.model.fit(assembly.windows, validation_data=assembly.validation_windows, verbose=0).history
+    assert np.isfinite(history["val_loss"][-1])
+
+
+def test_a_style_whose_music_is_all_held_out_is_refused(two_folders):
+    recipe = styled(conditions={"style": "track"}, split={"validation": 0.5, "by": "track"})
+    with pytest.raises(ValueError, match=r"Each label of a style needs music to train on.*--split-by time"):
+        recipe.build(two_folders)
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

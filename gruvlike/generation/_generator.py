@@ -360,7 +360,7 @@ class Generator:
         ranked = metrics.rank_takes(songs, start, self.sample_rate, None if bpm is None else 60 / bpm)[:keep]
         if match_level:
             songs = [leveled(song[None], [start], self.sample_rate)[0] for song in songs]
-        return [Take(take + one.index, one.distance, one.measures, songs[one.index]) for one in ranked]
+        return [Take(take + one.number, one.distance, one.measures, songs[one.number]) for one in ranked]
 
     def morph(
         self,

@@ -21,12 +21,12 @@ class RankedTake(NamedTuple):
     """One song of `rank_takes`.
 
     Attributes:
-        index: Its place among the songs that were given.
+        number: Its place among the songs that were given.
         distance: How far it is from its seed: 0 or more, less is closer. It does not depend on the other songs.
         measures: The parts of the distance, each in its own unit, by name.
     """
 
-    index: int
+    number: int
     distance: float
     measures: Mapping[str, float]
 
@@ -69,7 +69,7 @@ def rank_takes(
         >>> music = tune.compose(12, 8000)
         >>> seed, song = music[:48_000], music[48_000:]
         >>> fading = song * np.linspace(1, 0, len(song))
-        >>> [take.index for take in metrics.rank_takes([fading, song], seed, 8000, beat_seconds=0.5)]
+        >>> [take.number for take in metrics.rank_takes([fading, song], seed, 8000, beat_seconds=0.5)]
         [1, 0]
 
     References:

@@ -61,7 +61,8 @@ def test_takes_can_be_as_loud_as_their_seed(generator, melody):
             take.song, generator.extend(seed, take=take.number, seconds=0.5, match_level=True)
         )
         wanted = gl.audio.loudness(seed, 8000)
-        assert gl.audio.loudness(take.song, 8000) == pytest.approx(wanted, abs=0.5)
+        is_full = np.abs(take.song).max() > 0.99  # a greater gain would clip it
+        assert is_full or gl.audio.loudness(take.song, 8000) == pytest.approx(wanted, abs=0.5)
         assert abs(gl.audio.loudness(plain[0].song, 8000) - wanted) > 1  # the control
 
 

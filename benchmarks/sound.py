@@ -4,10 +4,11 @@
 
 --updates trains for equal updates in place of equal times: other work on the machine then changes nothing.
 
-Writes the table of docs/sound.md. Each finished system is a file in runs/sound/, so the script can be interrupted and
-started again. MUSIC is a folder of tracks of a minute or more. The yardstick is a folder with `split.py` and
-`judge.py`, which cut the music and measure songs in ways of their own; without it the measures of the package alone are
-shown.
+Writes the table of docs/sound.md; with --listen also a picture of some songs of each system beside real music, and the
+songs themselves as Opus files in runs/sound/. Each finished system is a file in runs/sound/, so the script can be
+interrupted and started again. MUSIC is a folder of tracks of a minute or more. The yardstick is a folder with
+`split.py` and `judge.py`, which cut the music and measure songs in ways of their own; without it the measures of the
+package alone are shown.
 """
 
 import argparse
@@ -21,7 +22,8 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from _page import machine, table, write_block
+from _listen import listen
+from _page import DOCS, machine, table, write_block
 
 import gruvlike as gl
 from gruvlike._files import replacing
@@ -202,11 +204,16 @@ def own(songs: Path, out: Path) -> dict[str, float]:
     return {**medians, "copy of the corpus": float(np.median(copies))}
 
 
+def folder(name: str, random_seed: int, out: Path, options: argparse.Namespace) -> Path:
+    """Returns the folder of the songs of a system."""
+    place = f"{list(LADDER).index(name):02}-{random_seed}"
+    return out / (place if options.seconds == SONG else f"{place}-{options.seconds:g}s")
+
+
 def run(name: str, random_seed: int, out: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Trains, sings and measures one system, unless that was done; returns its figures."""
-    place = f"{list(LADDER).index(name):02}-{random_seed}"
-    songs = out / (place if options.seconds == SONG else f"{place}-{options.seconds:g}s")
-    file = songs.with_suffix(".json")
+    songs = folder(name, random_seed, out, options)
+    file = songs.parent / f"{songs.name}.json"
     if file.exists():
         return json.loads(file.read_text())
     system = LADDER[name]
@@ -224,6 +231,19 @@ def run(name: str, random_seed: int, out: Path, options: argparse.Namespace) -> 
     with replacing(file) as temporary:
         temporary.write_text(json.dumps(found))
     return found
+
+
+def listening(out: Path, page: str, options: argparse.Namespace) -> str:
+    """Writes Opus files and pictures of all systems; returns the lines of the page that show them."""
+    follow(out, out / "real")
+    lines = []
+    for name in (name for name in options.systems if LADDER[name].recipe):
+        songs = folder(name, 0, out, options)
+        picture = DOCS / "images" / f"sound-{page}-{songs.name}.jpg".replace(" ", "-")
+        files = listen(songs, out / "real", RATE, picture)
+        lines += [f"{name} (to listen to: {', '.join(f'`{one}`' for one in files)}):", ""]
+        lines += [f"![spectrograms and onsets: {name}](images/{picture.name})", ""]
+    return "\n".join(lines)
 
 
 def columns(row: dict[str, Any]) -> list[object]:
@@ -256,6 +276,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, help="of training, in place of minutes")
     parser.add_argument("--seconds", type=float, default=SONG, help="of the songs; `late` and `last` are of their end")
     parser.add_argument("--seeds", type=int, default=1, help="random seeds of each system")
+    parser.add_argument("--listen", action="store_true", help="write pictures and Opus files, too")
     parser.add_argument("--yardstick", type=Path, help="folder with split.py and judge.py")
     parser.add_argument("--out", type=Path, default=Path("runs/sound"))
     parser.add_argument("--name", help="of the music on the page; that of the folder by default")
@@ -268,6 +289,8 @@ def main() -> None:
     text = table(HEADER, map(columns, rows))
     name += "" if options.seconds == SONG else f", songs of {options.seconds:g} s"
     write_block("sound.md", f"ladder: {name}", f"{text}\n\n{machine()}")
+    if options.listen:
+        write_block("sound.md", f"listen: {name}", listening(out, name, options))
 
 
 if __name__ == "__main__":

@@ -83,3 +83,15 @@ def test_a_row_shows_the_yardstick_where_there_is_one(script, tmp_path):
     yardstick = {"fad": 20.0, "fad_late": 21.0, "pulse": 0.6, "repetition": 0.4, "energy": [0, 1, 2], "tick": 1.0}
     row["yardstick"] = {**yardstick, "rhythm": {"own": 0.8, "nearest": 0.7, "last": 0.6}}
     assert script.columns(json.loads(json.dumps(row)))[3:6] == ["20.0", "21.0", "0.60"]
+
+
+def test_songs_to_listen_to_and_their_picture(script, tmp_path, monkeypatch):
+    tune = gl.tune.compose(34, RATE)
+    for number in range(6):
+        for folder, start in (("real", 0), ("songs", number)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            gl.audio.write(tmp_path / folder / f"{number:02}-tune.wav", tune[start * RATE : (start + 9) * RATE], RATE)
+    files = script.listen(tmp_path / "songs", tmp_path / "real", RATE, tmp_path / "images" / "songs.jpg")
+    assert [file.name for file in files] == [f"songs-{k:02}-tune.opus" for k in (0, 1, 3, 5)]
+    assert {len(gl.audio.read(file, RATE)) for file in files} == {9 * RATE}
+    assert 10_000 < (tmp_path / "images" / "songs.jpg").stat().st_size < 400_000

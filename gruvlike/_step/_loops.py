@@ -1,8 +1,8 @@
 """The compiled loop of generation: steps that read a seed, then steps that read the step before.
 
 One program is compiled for each (network, number of clips, chunk). All else is data, the `Orders` of a run, so that
-nothing more is compiled. Seeds of unlike lengths end together, so a shorter one begins later: until then its states
-stay as they are.
+nothing more is compiled. Seeds of unlike lengths end together, so a shorter one begins later: then its states are set
+back to the beginning, between two runs of the program.
 """
 
 import os
@@ -10,7 +10,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import keras
@@ -34,7 +34,6 @@ class Orders(NamedTuple):
         steps: How many of the chunk's steps are taken. A song of any length is some whole chunks and a part of one.
         buffer: Frames of a seed, (chunk, B, W).
         forced: The first so many steps read the buffer, the others the frame of the step before.
-        begin: The step at which each clip begins, int (B,).
         noise: Uniform numbers of each step, (chunk, B, draws), made on the host by `uniform_noise`.
         temperature: Of the draws.
         given: Numbers of the stack's other inputs at each step, each (chunk, B, n), by name.
@@ -44,7 +43,6 @@ class Orders(NamedTuple):
     steps: Any
     buffer: Tensor
     forced: Any
-    begin: Any
     noise: Tensor
     temperature: Any
     given: dict[str, Tensor]
@@ -72,13 +70,11 @@ class Loop:
         frame_bytes = 4 * batch_size * max(step.width, step.draws)
         self.chunk = int(np.clip(_CHUNK_BYTES // frame_bytes, 8, 256)) if chunk is None else chunk
         self._shape = (self.chunk, batch_size, step.width)
-        self._several = batch_size > 1  # one clip begins at once, and its program needs no choice of states
         # Inputs that most runs do not use stay on the device.
         self._no_frames = keras.ops.zeros(self._shape, "float32")
         self._no_noise = keras.ops.full((self.chunk, batch_size, step.draws), 0.5, "float32")
         nothing = keras.ops.zeros(self._shape[1:], "float32")
         self._no_pull = Pull(0.0, nothing, nothing)
-        self._at_once = np.zeros(batch_size, np.int32)
 
     def start(self) -> Carried:
         """Returns the zero frame and the initial states."""
@@ -95,23 +91,23 @@ class Loop:
         Returns:
             The states after the last frame of each, carried into the first `run`.
         """
-        longest = max(map(len, seeds))
-        begin = np.array([longest - len(seed) for seed in seeds], np.int32)
+        longest, first = max(map(len, seeds)), carried
+        begin = np.array([longest - len(seed) for seed in seeds])
         names = list(given[0]) if given else []
-        for start in range(0, longest, self.chunk):
-            stop = min(start + self.chunk, longest)
+        for start, stop in pairwise(sorted({*range(0, longest, self.chunk), *begin.tolist(), longest})):
             parts = {name: _aligned([one[name] for one in given or ()], start, stop, self.chunk) for name in names}
             orders = Orders(
                 steps=stop - start,
                 buffer=keras.ops.convert_to_tensor(_aligned(seeds, start, stop, self.chunk)),
                 forced=_ALL,
-                begin=np.maximum(begin - start, 0).astype(np.int32),
                 noise=self._no_noise,
                 temperature=0.0,
                 given=keras.tree.map_structure(keras.ops.convert_to_tensor, parts),
                 pull=self._no_pull,
             )
             _, carried = self._run(orders, carried)
+            if stop in begin:
+                carried = _with_states(carried, first, begin == stop)
         return carried
 
     def run(
@@ -139,7 +135,7 @@ class Loop:
         drawn = self._no_noise if noise is None or not self.step.draws else self._padded(noise, 0.5)
         numbers = {name: self._padded(one, 0.0) for name, one in (given or {}).items()}
         pull = self._no_pull if pull is None else pull
-        orders = Orders(steps, self._no_frames, 0, self._at_once, drawn, temperature, numbers, pull)
+        orders = Orders(steps, self._no_frames, 0, drawn, temperature, numbers, pull)
         outputs, carried = self._run(orders, carried)
         # The host cuts the outputs: on JAX a slice of the tensor would compile anew for each number of steps.
         return keras.ops.convert_to_numpy(outputs)[:steps].swapaxes(0, 1), carried
@@ -185,18 +181,11 @@ class _TensorFlowLoop(Loop):
     def _graph(self, orders: Orders, carried: Carried) -> tuple[Tensor, Tensor, list[Tensor]]:
         tf = self._tf
 
-        def body(index: Tensor, outputs: Any, frame: Tensor, before: list[Tensor]) -> tuple[Any, ...]:
+        def body(index: Tensor, outputs: Any, frame: Tensor, states: list[Tensor]) -> tuple[Any, ...]:
             frame = tf.where(index < orders.forced, orders.buffer[index], frame)
-            frame, after = self.step(Carried(frame, before), *orders.at(index))
-            if self._several:
-                # `tf.cond` takes the place of a choice at each step, because XLA would fuse a choice with the cells,
-                # and round otherwise.
-                after = tf.cond(
-                    index < latest, lambda: _begun(tf.where, index >= orders.begin, after, before), lambda: after
-                )
-            return index + 1, outputs.write(index, frame), frame, after
+            frame, states = self.step(Carried(frame, states), *orders.at(index))
+            return index + 1, outputs.write(index, frame), frame, states
 
-        latest = tf.reduce_max(orders.begin)
         outputs = tf.TensorArray(tf.float32, size=self.chunk, element_shape=self._shape[1:])
         start = (tf.constant(0), outputs, *carried)
         _, outputs, frame, states = tf.while_loop(lambda index, *_: index < orders.steps, body, start)
@@ -222,13 +211,10 @@ class _JaxLoop(Loop):
         call = self.step.stack.with_weights(weights)
 
         def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-            index, outputs, frame, before = carry
+            index, outputs, frame, states = carry
             frame = numpy.where(index < orders.forced, orders.buffer[index], frame)
-            frame, after = self.step(Carried(frame, before), *orders.at(index), call)
-            if self._several:
-                # Without the barrier XLA would fuse the choice with the cells, and round otherwise.
-                after = _begun(numpy.where, index >= orders.begin, jax.lax.optimization_barrier(after), before)
-            return index + 1, jax.lax.dynamic_update_index_in_dim(outputs, frame, index, 0), frame, after
+            frame, states = self.step(Carried(frame, states), *orders.at(index), call)
+            return index + 1, jax.lax.dynamic_update_index_in_dim(outputs, frame, index, 0), frame, states
 
         start = (0, numpy.zeros(self._shape, "float32"), *carried)
         _, outputs, frame, states = jax.lax.while_loop(lambda carry: carry[0] < orders.steps, body, start)
@@ -256,16 +242,13 @@ class _TorchLoop(Loop):
         weights, (frame, states) = self.step.stack.weights(), carried
         pull = orders.pull._replace(strength=number(orders.pull.strength))
         orders = orders._replace(temperature=number(orders.temperature), pull=pull)
-        outputs, latest = [], int(orders.begin.max())
+        outputs = []
         with torch.no_grad():
             if self._recorded is None:
                 self._recorded = self._record(weights, frame, states, orders)
             for index in range(orders.steps):
-                before, frame = states, orders.buffer[index] if index < orders.forced else frame
-                frame, *states = self._recorded(*_flat(weights, frame, before, orders, index))
-                if index < latest:
-                    begun = torch.as_tensor(index >= orders.begin, device=self._device)
-                    states = _begun(torch.where, begun, states, before)
+                frame = orders.buffer[index] if index < orders.forced else frame
+                frame, *states = self._recorded(*_flat(weights, frame, states, orders, index))
                 outputs.append(frame)
             return torch.stack(outputs), Carried(frame, states)
 
@@ -302,14 +285,16 @@ def _flat(weights: Weights, frame: Tensor, states: list[Tensor], orders: Orders,
     return [*chain(*weights), frame, *states, noise, temperature, *given.values(), *pull]
 
 
-def _begun(where: Callable[..., Tensor], begun: Tensor, after: list[Tensor], before: list[Tensor]) -> list[Tensor]:
-    """Returns the states after a step for the clips that have begun (B,), and those before it for the others."""
+def _with_states(carried: Carried, other: Carried, chosen: np.ndarray) -> Carried:
+    """Returns the frame and states to carry, with those states of another moment for the chosen clips (B,)."""
 
-    def chosen(new: Tensor, old: Tensor) -> Tensor:
-        of_each_clip = (slice(None), *[None] * (len(new.shape) - 1))
-        return where(begun[of_each_clip], new, old)
+    def mixed(one: Tensor, two: Tensor) -> Tensor:
+        rows = chosen.reshape(-1, *[1] * (len(one.shape) - 1))
+        # The host chooses: on JAX an operation outside of the program would be compiled.
+        both = map(keras.ops.convert_to_numpy, (two, one))
+        return keras.ops.convert_to_tensor(np.where(rows, *both))
 
-    return [chosen(new, old) for new, old in zip(after, before, strict=True)]
+    return Carried(carried.frame, [mixed(*pair) for pair in zip(carried.states, other.states, strict=True)])
 
 
 def _compiled_by_torch(step: Recorded, *example: object) -> Recorded:

@@ -76,11 +76,8 @@ class Mixture(Head):
         count = self.components
         width = (output.shape[-1] // count - 1) // 2
         lead = ops.shape(output)[:-1]
-        means, raw, logits = (
-            output[..., : count * width],
-            output[..., count * width : 2 * count * width],
-            output[..., 2 * count * width :],
-        )
+        # The gradient of a split is one concatenation, that of three slices three padded arrays and their sum.
+        means, raw, logits = ops.split(output, [count * width, 2 * count * width], axis=-1)
         log_deviations = _CENTER + _REACH * ops.tanh((ops.reshape(raw, (*lead, count, width)) - _CENTER) / _REACH)
         return ops.reshape(means, (*lead, count, width)), log_deviations, ops.log_softmax(logits, axis=-1)
 
@@ -124,8 +121,8 @@ class Mixture(Head):
     def shift(self, output: Tensor, offset: Tensor) -> Tensor:
         """Returns outputs with the offset added to the means of all components."""
         count, width = self.components, offset.shape[-1]
-        means = output[..., : count * width] + ops.tile(offset, (*[1] * (len(offset.shape) - 1), count))
-        return ops.concatenate([means, output[..., count * width :]], axis=-1)
+        means, rest = ops.split(output, [count * width], axis=-1)
+        return ops.concatenate([means + ops.tile(offset, (*[1] * (len(offset.shape) - 1), count)), rest], axis=-1)
 
     def start(self, width: int, spread: Tensor) -> Tensor:
         """Returns the logarithms of deviations to start from: 0.6 of the deviation of the music."""

@@ -25,6 +25,7 @@ def script():
 
 
 TOLD = "+ noise of a level that is told, a stronger leash"
+CHOSEN = "+ the best of four draws of each moment"
 
 
 def test_each_system_has_one_part_more_than_the_one_before(script):
@@ -35,16 +36,16 @@ def test_each_system_has_one_part_more_than_the_one_before(script):
         old, new = vars(before.recipe), vars(after.recipe)
         fields = [name for name, value in new.items() if value != old[name]]
         options = {name for field in fields for name, value in new[field].items() if value != old[field][name]}
-        assert len(options) + (after.leash != before.leash) + (after.grains != before.grains) == 1
+        assert len(options) + sum(one != other for one, other in zip(before[1:], after[1:], strict=True)) == 1
 
 
 def test_the_recipe_that_makes_music_is_a_system(script):
-    recipe, leash, grains = script.LADDER[TOLD]
+    recipe, leash, choices, grains = script.LADDER[CHOSEN]
     music = gl.recipes.get("music")
     for field in ("encoder", "normalizer", "head", "network", "conditions", "windows"):
         given, wanted = (getattr(one, field) for one in (recipe, music))
         assert {**given, "residual": None} == {**wanted, "residual": None}  # which a mixture has anyway
-    assert leash == 0.6  # the default of `extend` for a network with conditions
+    assert (leash, choices) == (0.6, 4)  # the defaults of `extend` for a network with conditions
     assert not grains
 
 
@@ -76,7 +77,14 @@ def test_a_row_shows_the_yardstick_where_there_is_one(script, tmp_path):
         (tmp_path / place).mkdir()
         gl.audio.write(tmp_path / place / "00-tune.wav", samples, RATE)
     gl.Corpus.build(tmp_path / "songs", tmp_path / "train.h5", sample_rate=RATE)
-    row = {"system": "a", "random seed": 0, "training": 1.0, "updates": 5, **script.own(tmp_path / "songs", tmp_path)}
+    row = {
+        "system": "a",
+        "random seed": 0,
+        "training": 1.0,
+        "processor": 1.0,
+        "updates": 5,
+        **script.own(tmp_path / "songs", tmp_path),
+    }
     assert row["own rhythm"] > 0.5  # the same tune goes on
     assert row["copy of the corpus"] > 0.99  # these songs are the corpus
     assert len(script.columns(row)) == len(script.HEADER)

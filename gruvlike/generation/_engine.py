@@ -18,6 +18,7 @@ from gruvlike.conditions import Condition, Style, conditions_of
 from gruvlike.conditions._frames import Frames, numbers_at, reach
 from gruvlike.conditions._style import AlongSong, StylePath
 from gruvlike.encoders import Encoder
+from gruvlike.generation._chosen import MOMENT_SECONDS, ChosenPast
 from gruvlike.generation._guard import Usual
 from gruvlike.generation._memory import CarriedPast, Memory, Past, RefedPast, Wish, memory_fits
 from gruvlike.generation._morph import MorphedPast, Path
@@ -82,9 +83,15 @@ class Network:
 
     def go_on(self, memory: Memory, wish: Wish) -> tuple[list[Past], list[int]]:
         """Returns the pasts and places, as `begin` does, of songs that go on from a memory."""
-        clips = len(memory.frames)
-        loop = self._loop(clips, wish.frames_at_once, leashed=wish.sampling.leash > 0)
-        return [CarriedPast(loop, memory, wish.sampling, self._styled(wish.style))], list(range(clips))
+        clips, choices = len(memory.frames), wish.sampling.choices
+        rows = memory if choices == 1 else memory.each(choices)
+        loop = self._loop(len(rows.frames), wish.frames_at_once, leashed=wish.sampling.leash > 0)
+        past: Past = (song := CarriedPast(loop, rows, wish.sampling, self._styled(wish.style)))
+        if choices > 1:
+            loop.step.stack.refresh()  # it may be laid out for more clips than the one that has listened
+            moment = max(1, round(MOMENT_SECONDS * self.parts.sample_rate / self.parts.encoder.hop))
+            past = ChosenPast(song, memory.usual, memory.meters, choices, moment)
+        return [past], list(range(clips))
 
     def morph(self, memories: Sequence[Memory], path: Path, wish: Wish) -> MorphedPast:
         """Returns the past of a song that moves along a path from memory to memory, of one clip each."""
@@ -136,7 +143,9 @@ class Network:
         samples = np.stack([one[-self.parts.encoder.span(tail) :] for one in opening.samples])
         reaches = [reach(self.conditions, meter) for meter in opening.meters]
         past = [one[len(one) - back :] for one, back in zip(opening.frames, reaches, strict=False)]
-        return Memory(frames, states, samples, Usual.of(opening.frames), past, opening.meters, self._checksum())
+        return Memory(
+            frames, states, samples, Usual.of(opening.frames, opening.meters), past, opening.meters, self._checksum()
+        )
 
     def check_memory(self, memory: Memory, wish: Wish, bpm: float | None) -> None:
         """Raises if a song of this network cannot go on from a memory; else takes over newer weights."""
@@ -186,8 +195,10 @@ class Network:
     def _window(self, wish: Wish) -> int | None:
         """Returns how many frames are fed again, `None` for all."""
         history = wish.history
-        if self.conditions or wish.sampling.leash:
-            names = ", ".join(one.name for one in self.conditions) or "leash"
+        sampling = wish.sampling
+        if self.conditions or sampling.leash or sampling.choices > 1:
+            others = "leash" if sampling.leash else "choices"
+            names = ", ".join(one.name for one in self.conditions) or others
             raise ValueError(
                 f'{names}: only for `history="carry"`. Received: history={history!r}. Leave `history` out.'
             )

@@ -17,7 +17,7 @@ from gruvlike.generation._memory import Memory, Wish
 from gruvlike.generation._morph import Path
 from gruvlike.generation._opening import Listening, Seed, SoundParts, enough_seconds, read_opening, read_samples
 from gruvlike.generation._takes import Take, beyond_passage, check_takes, closest_end
-from gruvlike.generation._wishes import begin, frames_of, length_of, sampling_of, size_of, sung
+from gruvlike.generation._wishes import begin, check_level, frames_of, length_of, sampling_of, size_of, sung
 from gruvlike.heads import Head, Point
 from gruvlike.models import AudioModel, load
 from gruvlike.normalizers import Normalizer
@@ -39,11 +39,10 @@ class Generator:
         high_pass_hz: The high-pass filter that the music went through; seeds given as paths get the same.
         dtype: `"bfloat16"` or `"float16"`: the matrices of LSTM, GRU and Dense layers are read in that type, as copies
             made at the start of each song. States and sums stay float32. It halves the bytes that a step reads, for
-            GPUs; on a CPU it gains nothing (docs/speed.md has the figures, and the effect on the sound). `None`: as
-            they are.
-        torch_compile: On torch: compile the step by `torch.compile`, in the first song of each number of clips. That
-            takes seconds to minutes, which only very long songs win back, and needs a C++ compiler; where it fails, a
-            warning says so and the song goes on without. TensorFlow and JAX always compile.
+            GPUs; on a CPU it gains nothing (docs/speed.md). `None`: as they are.
+        torch_compile: On torch: compile the step by `torch.compile`, in the first song of each number of clips, for
+            seconds to minutes, which only very long songs win back. It needs a C++ compiler; where it fails, a warning
+            says so. TensorFlow and JAX always compile.
         head: The meaning of the network's outputs; `None`: `heads.Point()`, the next frame itself.
         decoder: Frames -> sound; `None`: the encoder's own, `encoder.decoder()`. May stand beside an `AudioModel`.
 
@@ -124,6 +123,7 @@ class Generator:
         take: int = 0,
         style: AlongSong | None = None,
         leash: float | None = None,
+        choices: int | None = None,
         bpm: float | None = None,
         pad_seed: bool = False,
         match_level: bool = False,
@@ -154,6 +154,9 @@ class Generator:
             leash: Keeps the song near the sound of its seed, in [0, 1]: mean and deviation of its last two seconds are
                 drawn to the seed's, each frame by this share of the distance. 0 leaves it free. `None`: 0.6 for a
                 network with conditions (a clock, lags, an anchor), else 0.
+            choices: Of a head that draws: each moment of 1.5 s is drawn so many times, and the song goes on with the
+                one most like the seed, by the pattern of its bar and its mean and deviation. `None`: 4 for a network
+                with conditions, else 1.
             bpm: Beats a minute of the seed, for a network that reads the beat; `None`: found by `rhythm.tempo`.
             pad_seed: Whether silence is put before a seed that is shorter than the network reads back.
             match_level: Whether each song is brought to the loudness of its seed (EBU R 128) by one gain, as
@@ -183,12 +186,8 @@ class Generator:
             ((80,), (2, 12))
         """
         size = length_of("extend", self._parts, seconds, steps)
-        if match_level and isinstance(seed, Memory):
-            raise ValueError(
-                "`match_level` needs the seed. Received: a memory, which does not hold the whole seed. Give the seed, "
-                "or use `gruvlike.audio.match_level`."
-            )
-        sampling = sampling_of(self._network, temperature, random_seed, leash, take)
+        check_level(seed, match_level)
+        sampling = sampling_of(self._network, temperature, random_seed, leash, take, choices)
         wish = Wish(size, history, include_seed, sampling, None, style)
         coming = begin(self._network, seed, clips, wish, Listening(self._network.conditions, bpm, pad_seed))
         song = sung(coming)
@@ -210,6 +209,7 @@ class Generator:
         take: int = 0,
         style: AlongSong | None = None,
         leash: float | None = None,
+        choices: int | None = None,
         bpm: float | None = None,
         pad_seed: bool = False,
         frames_at_once: int = _FRAMES_AT_ONCE,
@@ -220,7 +220,8 @@ class Generator:
         constant, except with `history="full"`, which keeps the whole past.
 
         With a decoder that is better when it sees all frames at once (`LogSpectrum` has one) the frames are the same,
-        but phases are rebuilt piece by piece: the pieces join, the samples are others.
+        but phases are rebuilt piece by piece: the pieces join, the samples are others. With several `choices` the
+        frames come by moments of 1.5 s.
 
         Args:
             seed: As for `extend`, like all the others but one.
@@ -243,7 +244,7 @@ class Generator:
         """
         size = size_of(self._parts, seconds, steps)
         frames_at_once = _checks.positive_int("frames_at_once", frames_at_once)
-        sampling = sampling_of(self._network, temperature, random_seed, leash, take)
+        sampling = sampling_of(self._network, temperature, random_seed, leash, take, choices)
         wish = Wish(size, history, include_seed, sampling, frames_at_once, style)
         coming = begin(self._network, seed, clips, wish, Listening(self._network.conditions, bpm, pad_seed))
         return (piece[0] if coming.single else piece for piece in coming.pieces)
@@ -297,6 +298,7 @@ class Generator:
         take: int = 0,
         style: AlongSong | None = None,
         leash: float | None = None,
+        choices: int | None = None,
         bpm: float | None = None,
         pad_seed: bool = False,
         match_level: bool = False,
@@ -317,6 +319,7 @@ class Generator:
             take: Number of the first take.
             style: As for `extend`.
             leash: As for `extend`.
+            choices: As for `extend`.
             bpm: As for `extend`.
             pad_seed: As for `extend`.
             match_level: As for `extend`. Takes are ranked before.
@@ -347,7 +350,7 @@ class Generator:
 
         count = _checks.positive_int("count", count)
         keep = count if keep is None else _checks.positive_int("keep", keep)
-        sampling = sampling_of(self._network, temperature, random_seed, leash, take)
+        sampling = sampling_of(self._network, temperature, random_seed, leash, take, choices)
         check_takes(self._network, count, keep, sampling)
         length_of("takes", self._parts, seconds, steps)
         opening = read_opening(self._parts, seed, 1, Listening(self._network.conditions, bpm, pad_seed))
@@ -355,7 +358,13 @@ class Generator:
             raise ValueError(f"Takes are of one seed. Received: {len(opening.samples)}. Call `takes` for each of them.")
         memory, start = self._network.remember(opening, style), opening.samples[0]
         start = sounding(start) if pad_seed else start
-        draws: dict[str, Any] = {"temperature": temperature, "random_seed": random_seed, "leash": leash, "style": style}
+        draws: dict[str, Any] = {
+            "temperature": temperature,
+            "random_seed": random_seed,
+            "leash": leash,
+            "style": style,
+            "choices": choices,
+        }
         songs = [self.extend(memory, seconds=seconds, steps=steps, take=take + k, **draws) for k in range(count)]
         ranked = metrics.rank_takes(songs, start, self.sample_rate, None if bpm is None else 60 / bpm)[:keep]
         if match_level:
@@ -415,7 +424,7 @@ class Generator:
             >>> halfway = generator.morph([first, second], steps=20, weights=[[0.5, 0.5]])
         """
         size = length_of("morph", self._parts, seconds, steps)
-        sampling = sampling_of(self._network, temperature, random_seed, leash, take)
+        sampling = sampling_of(self._network, temperature, random_seed, leash, take, 1)
         wish = Wish(size, "carry", False, sampling, None, style)
         if isinstance(seeds, str | os.PathLike | np.ndarray | Memory) or not len(seeds):
             raise ValueError(f"`seeds` must be one or more seeds, in a list. Received: {type(seeds).__name__}.")

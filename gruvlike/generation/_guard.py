@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gruvlike.conditions import Meter
+from gruvlike.generation._patterns import bar_pattern
+
 # Change and size of a song are compared with those of the seed times these numbers. Music has breaks and louder parts;
 # these limits are far beyond.
 _FROZEN = 0.1
@@ -20,23 +23,27 @@ class Usual(NamedTuple):
         deviation: Deviation of each number, (B, W).
         flux: Mean change from frame to frame, of all numbers, (B,).
         size: Root mean square of all numbers, (B,).
+        pattern: The pattern of the bar, (B, 32, W); (B, 0, W) where the network reads no beat.
     """
 
     mean: np.ndarray
     deviation: np.ndarray
     flux: np.ndarray
     size: np.ndarray
+    pattern: np.ndarray
 
     @classmethod
-    def of(cls, seeds: list[np.ndarray]) -> "Usual":
-        """Returns the usual frames of seeds, (T, W) each.
+    def of(cls, seeds: list[np.ndarray], meters: Sequence[Meter] = ()) -> "Usual":
+        """Returns the usual frames of seeds, (T, W) each, the last of which has the number -1 for their meters.
 
         Example:
             >>> Usual.of([np.array([[1.0, 1.0], [3.0, 1.0]])]).flux
             array([1.])
         """
         means, deviations = (np.stack([measure(frames, axis=0) for frames in seeds]) for measure in (np.mean, np.std))
-        return cls(means, deviations, np.array(list(map(flux, seeds))), np.array(list(map(size, seeds))))
+        patterns = [bar_pattern(frames, meter, -len(frames)) for frames, meter in zip(seeds, meters, strict=False)]
+        pattern = np.stack(patterns) if patterns else np.zeros((len(seeds), 0, means.shape[-1]))
+        return cls(means, deviations, np.array(list(map(flux, seeds))), np.array(list(map(size, seeds))), pattern)
 
     @classmethod
     def mix(cls, usuals: "Sequence[Usual]", weights: Sequence[float]) -> "Usual":

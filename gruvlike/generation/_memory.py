@@ -20,7 +20,8 @@ from gruvlike.conditions._style import AlongSong, StylePath
 from gruvlike.generation._guard import Usual, fault, weighted
 from gruvlike.heads import Head
 
-_ATTEMPT = 2**20  # clips whose numbers are drawn again get those of clips beyond all others
+# Clips whose numbers are drawn again get those of clips beyond all others, and so do other choices.
+_ATTEMPT, _CHOICE = 2**20, 2**24
 _WATCHED = 64  # frames: enough to tell a frozen song from a held note
 
 
@@ -64,10 +65,22 @@ class Memory(NamedTuple):
                 f"A memory of one clip can be continued by several. Received: clips={clips}, a memory of "
                 f"{len(self.frames)} clips. Leave `clips` out."
             )
-        states = [ops.repeat(state, clips, axis=0) for state in self.states]
-        frames, samples = (np.repeat(one, clips, axis=0) for one in (self.frames, self.samples))
-        usual, past, meters = self.usual.repeat(clips), self.past * clips, self.meters * clips
-        return Memory(frames, states, samples, usual, past, meters, self.network)
+        return self.each(clips)
+
+    def each(self, times: int) -> "Memory":
+        """Returns the memory of `times` clips for each of these: those of the first one, then those of the next.
+
+        Example:
+            >>> usual = Usual.of([np.zeros((2, 4))] * 2)
+            >>> memory = Memory(np.zeros((2, 1, 4)), [], np.zeros((2, 8)), usual, [], [])
+            >>> memory.each(3).frames.shape
+            (6, 1, 4)
+        """
+        states = [ops.repeat(state, times, axis=0) for state in self.states]
+        frames, samples = (np.repeat(one, times, axis=0) for one in (self.frames, self.samples))
+        past = [one for one in self.past for _ in range(times)]
+        meters = [one for one in self.meters for _ in range(times)]
+        return Memory(frames, states, samples, self.usual.repeat(times), past, meters, self.network)
 
     def mix(self, other: "Memory", weight: float) -> "Memory":
         """Returns a memory between this one and another of the same network: states, last frames and beat are mixed.
@@ -165,12 +178,14 @@ class Sampling(NamedTuple):
         random_seed: Decides all draws.
         leash: How strongly the running mean and deviation of the frames are drawn to those of the seed; 0 for none.
         take: The number of the first clip; the next clips have the next numbers.
+        choices: How often each moment of a song is drawn, of which one is chosen.
     """
 
     temperature: float
     random_seed: int
     leash: float = 0.0
     take: int = 0
+    choices: int = 1
 
     def noise(
         self, clips: Sequence[int], first: int, steps: int, draws: int, attempts: Sequence[int] | None = None
@@ -221,7 +236,7 @@ class CarriedPast:
     Args:
         loop: The compiled loop, for as many clips as the memory has.
         memory: Where the song begins.
-        sampling: How frames are drawn.
+        sampling: How frames are drawn. With several choices the memory has so many clips for each clip of the song.
         conditions: Inputs of the network besides the last frame.
     """
 
@@ -238,6 +253,8 @@ class CarriedPast:
         self._opening = self._carried
         self._pull = Pull(float(sampling.leash), mean, deviation)
         self._clips = len(memory.frames)
+        several = sampling.choices
+        self._numbers = [clip // several + clip % several * _CHOICE for clip in range(self._clips)]
         # A song that is not drawn would be the same again, so its frames are not kept to be watched.
         self._watched = bool(loop.step.draws and sampling.temperature)
         self._recent = memory.frames[:, :0]
@@ -262,6 +279,17 @@ class CarriedPast:
             return own + share * (other - own)  # nothing changes where the two are equal
 
         self._carried = Carried(*keras.tree.map_structure(moved, tuple(self._carried), tuple(target)))
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Lets the songs go on from those of other clips: song number k from that of clip `rows[k]`."""
+
+        def chosen(one: Tensor) -> Tensor:
+            # The host chooses: on JAX an operation outside of the program would be compiled.
+            return ops.convert_to_tensor(ops.convert_to_numpy(one)[list(rows)])
+
+        self._carried = Carried(*keras.tree.map_structure(chosen, tuple(self._carried)))
+        self._recent = self._recent[list(rows)]
+        self._frames = [copy.deepcopy(self._frames[row]) for row in rows] if self._frames else []
 
     def take(self, steps: int) -> np.ndarray:
         """Returns the next `steps` frames of the song, (B, steps, W), `steps` at most `chunk`."""
@@ -294,8 +322,9 @@ class CarriedPast:
         return [fault(frames, flux, size) for frames, flux, size in pairs]
 
     def _warn(self, clip: int, found: str, attempt: int) -> None:
+        number = clip // self._sampling.choices
         warnings.warn(
-            f"The song of clip {clip} had {found} by frame {self._done + self._recent.shape[1]}: it is drawn again "
+            f"The song of clip {number} had {found} by frame {self._done + self._recent.shape[1]}: it is drawn again "
             f"from {'a moment before' if attempt == 1 else 'the memory of its seed'}.",
             RuntimeWarning,
             stacklevel=2,
@@ -310,7 +339,7 @@ class CarriedPast:
         return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
     def _run(self, steps: int, attempts: Sequence[int]) -> np.ndarray:
-        noise = self._sampling.noise(range(self._clips), self._done, steps, self._loop.step.draws, attempts)
+        noise = self._sampling.noise(self._numbers, self._done, steps, self._loop.step.draws, attempts)
         to_come = np.arange(self._done, self._done + steps)
         given = [
             numbers_at(self._conditions, meter, frames, to_come)

@@ -10,7 +10,7 @@ from gruvlike.generation._joining import Coming, frames_for, joined
 from gruvlike.generation._memory import Memory, Past, Sampling, Wish, predicted
 from gruvlike.generation._opening import Listening, Seed, SoundParts, check_equal_lengths, read_opening
 
-_LEASH = 0.6  # a network with conditions has this leash
+_LEASH, _CHOICES = 0.6, 4  # of a network with conditions
 
 
 def size_of(parts: SoundParts, seconds: float | None, steps: int | None) -> int | None:
@@ -32,26 +32,38 @@ def length_of(method: str, parts: SoundParts, seconds: float | None, steps: int 
     return size
 
 
+def check_level(seed: object, match_level: bool) -> None:
+    """Raises if a level is to be matched that is not known."""
+    if match_level and isinstance(seed, Memory):
+        raise ValueError(
+            "`match_level` needs the seed. Received: a memory, which does not hold the whole seed. Give the seed, "
+            "or use `gruvlike.audio.match_level`."
+        )
+
+
 def sampling_of(
     network: Network,
     temperature: float | None,
     random_seed: int | None,
     leash: float | None,
     take: int,
+    choices: int | None = None,
 ) -> Sampling:
     """Returns how the frames of a song are drawn."""
     head, take = network.head, _checks.positive_int("take", take, minimum=0)
-    given = {"temperature": temperature, "random_seed": random_seed, "take": take or None}
+    given = {"temperature": temperature, "random_seed": random_seed, "take": take or None, "choices": choices}
     named = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
     if named and not network.draws:
         raise ValueError(
-            f"`temperature`, `random_seed` and `take` are for heads that draw. Received: {named}, with a "
-            f"{type(head).__name__} head, which draws nothing. Leave them out."
+            f"`temperature`, `random_seed`, `take` and `choices` are for heads that draw. Received: {named}, with "
+            f"a {type(head).__name__} head, which draws nothing. Leave them out."
         )
     temperature = head.temperature if temperature is None else _checks.number("temperature", temperature, 0)
     random_seed = 0 if random_seed is None else _checks.positive_int("random_seed", random_seed, minimum=0)
     leash = (_LEASH if network.conditions else 0.0) if leash is None else _checks.number("leash", leash, 0, 1)
-    return Sampling(temperature, random_seed, leash, take)
+    if choices is None:
+        choices = _CHOICES if network.conditions and network.draws and temperature else 1
+    return Sampling(temperature, random_seed, leash, take, _checks.positive_int("choices", choices))
 
 
 def begin(

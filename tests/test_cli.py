@@ -128,15 +128,27 @@ def test_takes_never_replace_files_unless_told(drawing, capsys):
 def test_options_of_a_song_reach_the_generator(drawing, monkeypatch):
     given = []
     monkeypatch.setattr(gl.Generator, "extend", lambda _, seed, **options: given.append(options) or np.zeros(8000))
-    words = "--temperature 0.5 --leash 0 --random-seed 7 --bpm 120 --pad-seed --take 3 --match-level"
+    words = "--temperature 0.5 --leash 0 --choices 2 --random-seed 7 --bpm 120 --pad-seed --take 3 --match-level"
     words += " --style 0=a:b:0.7,rock:0.3 --style 20.5=rock"
     for name, more in (("plain", ""), ("asked", words)):
         songs(drawing, name, *more.split())
-    names = ("temperature", "leash", "random_seed", "bpm", "pad_seed", "take", "match_level", "style")
+    names = ("temperature", "leash", "choices", "random_seed", "bpm", "pad_seed", "take", "match_level", "style")
     usual, asked = (tuple(options[name] for name in names) for options in given)
-    assert usual == (None, None, None, None, False, 0, False, None)
+    assert usual == (None, None, None, None, None, False, 0, False, None)
     style = [(0.0, {"a:b": 0.7, "rock": 0.3}), (20.5, {"rock": 1.0})]
-    assert asked == (0.5, 0, 7, 120, True, 3, True, style)
+    assert asked == (0.5, 0, 2, 7, 120, True, 3, True, style)
+
+
+def test_a_song_of_grains(drawing, work, capsys):
+    (rebuilt,), (grains,) = songs(drawing, "rebuilt"), songs(drawing, "grains", "--grains", f"{drawing}/music.h5")
+    assert grains.shape == rebuilt.shape
+    assert np.abs(grains - rebuilt).max() > 0.001
+    words = ["generate", f"{drawing}/run", f"{drawing}/seed.wav", f"{drawing}/no.wav", "--grains"]
+    gl.Corpus.build(drawing / "tune.wav", drawing / "other.h5", sample_rate=4000)
+    fails(capsys, [*words, f"{drawing}/other.h5"], "other.h5", "4000 Hz", "8000 Hz")
+    fails(capsys, [*words, f"{drawing}/none.h5"], "none.h5")
+    words = ["generate", f"{work}/run", f"{work}/seed.wav", f"{work}/no.wav", "--grains"]
+    fails(capsys, [*words, f"{drawing}/music.h5"], "LogSpectrum", "BlockDFT")
 
 
 def test_a_seed_that_is_too_short_says_how_to_pad_it(drawing, capsys):

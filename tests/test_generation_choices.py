@@ -114,7 +114,7 @@ def test_choices_that_have_no_effect_are_refused(generator, seed):
     plain = gl.Generator(gl.recurrent_stack(40, units=(3,)), encoder=gl.TimeBlocks(40), sample_rate=RATE)
     with pytest.raises(ValueError, match="Received: choices=4, with a Point head"):
         plain.extend(seed, seconds=1, choices=4)
-    with pytest.raises(ValueError, match="`choices` must be a positive integer. Received: choices=0"):
+    with pytest.raises(ValueError, match=r"`choices` must be a positive integer\. Received: choices=0"):
         generator.extend(seed, seconds=1, choices=0)
     head = gl.heads.Mixture(components=2)
     drawing = gl.Generator(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SECOND = re.compile(r"(\d+(?:\.\d*)?)=")
 # Options that `Generator.extend` and `Generator.takes` take alike.
-_DRAWING = ("seconds", "temperature", "random_seed", "take", "style", "leash", "bpm", "pad_seed", "match_level")
+_GIVEN = ("seconds", "temperature", "random_seed", "take", "leash", "choices", "bpm", "pad_seed", "match_level")
 
 
 def add(commands: Commands) -> None:
@@ -48,6 +48,11 @@ def add(commands: Commands) -> None:
     )
     _add_drawing(parser)
     add_argument("--match-level", action="store_true", help="bring each song to the loudness of the seed (EBU R 128)")
+    add_argument(
+        "--grains",
+        metavar="CORPUS",
+        help="make the song of short grains of this music, in place of rebuilt phases (for log-magnitude frames)",
+    )
     add_argument("--clips", type=int, default=1, metavar="K", help="songs to make at once: song-1.wav, song-2.wav, ...")
     _add_takes(parser)
     add_overwrite(parser, "replace an existing song")
@@ -89,6 +94,13 @@ def _add_drawing(parser: Parser) -> None:
         "(default: 0.6 for a network that reads the beat or its own past, else 0)",
     )
     group.add_argument(
+        "--choices",
+        type=int,
+        metavar="N",
+        help="draws each 1.5 s so many times and goes on with the draw most like the seed (default: 4 for a network "
+        "that reads the beat or its own past, else 1)",
+    )
+    group.add_argument(
         "--style",
         action="append",
         metavar="LABEL|LABEL:X,LABEL:X",
@@ -111,7 +123,7 @@ def generate(options: argparse.Namespace) -> None:
     gl.audio._format(file, None)  # `_format` refuses a suffix that cannot be written
     model = source(model_file(options.model))
     source(options.seed)
-    generator = gl.Generator(gl.load(model))
+    generator = _generator(gl.load(model), options.grains)
     given = _given(options)
     if options.takes is not None:
         takes = generator.takes(options.seed, options.takes, keep=options.takes, **given)
@@ -124,8 +136,20 @@ def generate(options: argparse.Namespace) -> None:
         _write(name, song, generator.sample_rate)
 
 
+def _generator(model: "gl.AudioModel", grains: str | None) -> "gl.Generator":
+    if grains is None:
+        return gl.Generator(model)
+    music = gl.Corpus(source(grains))
+    if music.sample_rate != model.sample_rate:
+        raise ValueError(
+            f"Grains must have the sample rate of the model. Received: {grains!r} at {music.sample_rate} Hz, a model "
+            f"at {model.sample_rate} Hz. Give the corpus that it was trained on, or one made with --sample-rate."
+        )
+    return gl.Generator(model, decoder=gl.decoders.UnitSelection(model.encoder, music))
+
+
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    return {**{name: vars(options)[name] for name in _DRAWING}, "style": style_of(options.style)}
+    return {**{name: vars(options)[name] for name in _GIVEN}, "style": style_of(options.style)}
 
 
 def style_of(words: Sequence[str] | None) -> Any:
@@ -240,6 +264,8 @@ def _check_drawing(options: argparse.Namespace) -> None:
         _checks.number("temperature", options.temperature, 0)
     if options.leash is not None:
         _checks.number("leash", options.leash, 0, 1)
+    if options.choices is not None:
+        _checks.positive_int("choices", options.choices)
     if options.random_seed is not None:
         _checks.positive_int("random_seed", options.random_seed, minimum=0)
     if options.bpm is not None:

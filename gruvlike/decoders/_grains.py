@@ -1,6 +1,6 @@
 """Music as a table of grains: short runs of frames that can be looked up by their likeness to other frames."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ STRIDE = 2  # frames from grain to grain
 _AT_ONCE = 64  # grains that are looked up at once: a bound of memory
 
 
+@runtime_checkable
 class GrainEncoder(SpectrumEncoder, Protocol):
     """As much of a `LogSpectrum` as unit selection needs."""
 

@@ -64,6 +64,12 @@ class UnitSelection(Decoder):
         follow: float = 1.0,
         limit: int = 65_536,
     ):
+        features = getattr(encoder, "features", 0)
+        if not isinstance(encoder, GrainEncoder) or features != encoder.frame_size // 2 + 1:
+            raise ValueError(
+                "Grains are found by the magnitudes of a `LogSpectrum` without mels. Received: an encoder "
+                f"{type(encoder).__name__} of {features} features. Use its own decoder."
+            )
         super().__init__(context=-(-encoder.lap // encoder.hop))
         self.encoder = encoder
         self.grain = _checks.positive_int("grain", grain)

@@ -71,6 +71,7 @@ def generate(options: argparse.Namespace) -> None:
     model = source(model_file(options.model))
     source(options.seed)
     generator = gl.Generator(gl.load(model))
+    gl.audio._format(file, None, generator.sample_rate)  # not each format holds each rate
     songs = generator.extend(
         options.seed,
         seconds=options.seconds,

@@ -1,0 +1,281 @@
+"""The sizes in the headers of files that hold their sound in one piece, compared with the bytes that are there.
+
+A recorder that was switched off leaves a length of 0, one that passed 4 GiB a length that is too small, and a download
+that stopped a length that is too large. Readers believe the header, so it is corrected where only samples can be meant.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from gruvlike.audio._views import Look, Part, first_other_than_zero, piece
+
+_UNKNOWN = 0x7FFF0000  # 32-bit lengths from here on that the file has not are those of a sound written to a pipe
+_MOST_32 = 0xFFFFFFF0
+_SEGMENT = 1 << 30  # bytes of a part where the header cannot say the whole length
+_TAGS = (b"TAG", b"ID3", b"3DI", b"APETAGEX", b"LYRICSBEGIN")
+_KNOWN_CHUNKS = (
+    b"LIST",
+    b"id3 ",
+    b"ID3 ",
+    b"bext",
+    b"iXML",
+    b"axml",
+    b"cue ",
+    b"smpl",
+    b"PEAK",
+    b"JUNK",
+    b"ANNO",
+    b"FLLR",
+)
+_LEAST_REST = 16  # bytes behind the sound that are not worth a word
+
+
+class _Layout(NamedTuple):
+    """How a container names its chunks: a name, a size, and the body.
+
+    Attributes:
+        first: Bytes before the first chunk.
+        name_size: Bytes of a name.
+        size: The format of a size, as `struct` names it.
+        counted: Bytes of the chunk's own header that its size counts.
+        align: Chunks begin at multiples of it.
+        data: The name of the chunk with the samples.
+        before: Bytes of that chunk in front of the samples.
+        outer: The place and format of the size of all chunks together.
+    """
+
+    first: int
+    name_size: int
+    size: str
+    counted: int
+    align: int
+    data: bytes
+    before: int
+    outer: tuple[int, str] | None
+
+
+class _Chunk(NamedTuple):
+    name: bytes
+    size_at: int
+    body: int
+    size: int
+
+
+_W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
+_RIFF = _Layout(12, 4, "<I", 0, 2, b"data", 0, (4, "<I"))
+_LAYOUTS = {
+    b"RIFF": _RIFF,
+    b"RF64": _RIFF,
+    b"BW64": _RIFF,
+    b"RIFX": _Layout(12, 4, ">I", 0, 2, b"data", 0, (4, ">I")),
+    b"FORM": _Layout(12, 4, ">I", 0, 2, b"SSND", 8, (4, ">I")),
+    b"riff": _Layout(40, 16, "<Q", 24, 8, _W64_DATA, 0, (16, "<Q")),
+    b"caff": _Layout(8, 4, ">q", 0, 1, b"data", 4, None),
+}
+_FORMS = (b"WAVE", b"AIFF", b"AIFC")
+_BOXES = (b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"udta", b"meta", b"sidx", b"styp", b"uuid")
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_EBML, _SEGMENT_OF_EBML = b"\x1aE\xdf\xa3", b"\x18S\x80g"
+
+
+def look(file: BinaryIO, start: int, size: int) -> Look | None:
+    """Returns the structure of a container from `start`, whose file has `size` bytes; `None` for another format."""
+    head = piece(file, start, 16)
+    layout = _LAYOUTS.get(head[:4])
+    if layout and (head[:4] in (b"riff", b"caff") or head[8:12] in _FORMS):
+        return _chunked(file, start, size, layout)
+    if head[:4] in (b".snd", b"dns."):
+        return _sun(file, start, size, ">" if head[:4] == b".snd" else "<")
+    for is_one, sized in ((head[4:8] in _BOXES, _boxes), (head == _ASF_HEADER, _asf), (head[:4] == _EBML, _matroska)):
+        if is_one:
+            promised, present = sized(file, start, size)
+            return Look((Part(b"", start, size),), start == 0, promised, present, cut=promised is not None)
+    return None
+
+
+def is_tag(head: bytes) -> bool:
+    """Says whether `head` begins a tag that players put behind the sound."""
+    return head.startswith(_TAGS)
+
+
+def _chunks(file: BinaryIO, position: int, size: int, layout: _Layout) -> Iterator[_Chunk]:
+    width = struct.calcsize(layout.size)
+    while position + layout.name_size + width <= size:
+        head = piece(file, position, layout.name_size + width)
+        (length,) = struct.unpack(layout.size, head[layout.name_size :])
+        body = position + len(head)
+        chunk = _Chunk(head[: layout.name_size], position + layout.name_size, body, length - layout.counted)
+        yield chunk
+        if chunk.size < 0:
+            return
+        position = body + -(-chunk.size // layout.align) * layout.align
+
+
+def _chunked(file: BinaryIO, start: int, size: int, layout: _Layout) -> Look:
+    all_of_it = Look((Part(b"", start, size),), start == 0)
+    frame, long = 1, None
+    for chunk in _chunks(file, start + layout.first, size, layout):
+        if chunk.name == b"ds64":  # RF64 says here what 32 bits cannot
+            long = struct.unpack("<Q", piece(file, chunk.body + 8, 8).ljust(8, b"\0"))[0], chunk.body + 8
+        if chunk.name in (b"fmt ", b"COMM"):
+            frame = _frame_size(piece(file, chunk.body, 20).ljust(20, b"\0"), layout)
+        if chunk.name != layout.data:
+            continue
+        promised, field = chunk.size - layout.before, (chunk.size_at, layout.size)
+        if long and chunk.size == 0xFFFFFFFF:
+            promised, field = long[0], (long[1], "<Q")
+        samples_at = chunk.body + layout.before
+        found = _compared(file, samples_at, promised, size, layout)
+        if found is None:
+            return all_of_it
+        stop, promised_or_none = found
+        if stop > size:
+            return all_of_it._replace(promised=promised, present=max(size - samples_at, 0), cut=True)
+        parts = _corrected(file, start, samples_at, stop, layout, field, frame)
+        if stop < size and not _is_rest(file, stop, size, layout):  # another file begins behind this one
+            behind = look(file, _next(stop, layout), size) or look(file, stop, size)
+            if behind and promised_or_none == stop - samples_at:
+                own = (Part(b"", start, _next(stop, layout)),)
+                return behind._replace(parts=own + behind.parts, by_name=False)
+        return Look(parts, False, promised_or_none, stop - samples_at)
+    return all_of_it
+
+
+def _compared(
+    file: BinaryIO, samples_at: int, promised: int, size: int, layout: _Layout
+) -> tuple[int, int | None] | None:
+    """Returns where the samples stop, and how many bytes were promised; `None` where the header is right."""
+    present = size - samples_at
+    wide = layout.size != "<I" and layout.size != ">I"
+    if promised > present:
+        if promised < 0 or promised >= (1 << 62 if wide else _UNKNOWN):
+            return None if present <= _MOST_32 or wide else (size, None)
+        if promised - present <= samples_at:  # the header was counted as sound
+            return (size, promised) if present > 0 else None
+        return samples_at + promised, promised
+    if promised < 0:
+        return None
+    stop = samples_at + promised
+    if _is_rest(file, stop, size, layout):
+        return None
+    head = piece(file, _next(stop, layout), 12)
+    if head[:4] in _LAYOUTS and head[8:12] in _FORMS:
+        return stop, promised
+    return size, promised
+
+
+def _corrected(
+    file: BinaryIO, start: int, samples_at: int, stop: int, layout: _Layout, field: tuple[int, str], frame: int
+) -> tuple[Part, ...]:
+    """Returns the parts of the samples up to `stop`, with the right sizes in the header of each."""
+    length = stop - samples_at
+    if length > _MOST_32 and field[1] in ("<I", ">I"):
+        length = _SEGMENT // frame * frame
+    parts = []
+    for first in range(samples_at, stop, max(length, 1)):
+        size = min(length, stop - first)
+        header = bytearray(piece(file, start, samples_at - start))
+        at, form = field
+        struct.pack_into(form, header, at - start, size + layout.before + layout.counted)
+        if layout.outer:
+            outer_at, outer_form = layout.outer
+            everything = len(header) + size - (0 if layout.counted else 8)
+            struct.pack_into(outer_form, header, outer_at, min(everything, 0xFFFFFFFF if outer_at == 4 else everything))
+        parts.append(Part(bytes(header), first, first + size))
+    return tuple(parts)
+
+
+def _frame_size(body: bytes, layout: _Layout) -> int:
+    """Returns the bytes of one frame of all channels; parts must not end within one."""
+    if layout.data == b"SSND":
+        channels, _, bits = struct.unpack(">hIh", body[:8])
+        return max(channels * -(-bits // 8), 1)
+    return max(struct.unpack(layout.size[0] + "H", body[12:14])[0], 1)
+
+
+def _next(stop: int, layout: _Layout) -> int:
+    return -(-stop // layout.align) * layout.align
+
+
+def _is_rest(file: BinaryIO, stop: int, size: int, layout: _Layout) -> bool:
+    """Says whether nothing but chunks, tags and zeros follow from `stop`."""
+    if size - stop <= _LEAST_REST:
+        return True
+    other = first_other_than_zero(file, stop)
+    return other is None or any(_are_chunks(file, place, size, layout) for place in (stop, _next(stop, layout), other))
+
+
+def _are_chunks(file: BinaryIO, position: int, size: int, layout: _Layout) -> bool:
+    if is_tag(piece(file, position, 12)):
+        return True
+    end = position
+    for chunk in _chunks(file, position, size, layout):
+        if chunk.name[:4] in _LAYOUTS or chunk.size < 0 or not all(32 <= byte < 127 for byte in chunk.name[:4]):
+            break
+        if chunk.body + chunk.size > size + 1:
+            return chunk.name in _KNOWN_CHUNKS
+        end = chunk.body + chunk.size
+        if is_tag(piece(file, end, 12)):
+            return True
+    return end > position and size - end <= _LEAST_REST
+
+
+def _sun(file: BinaryIO, start: int, size: int, order: str) -> Look:
+    """Returns the structure of an AU file, whose header is followed by samples alone."""
+    header = piece(file, start, 24).ljust(24, b"\0")
+    offset, promised = struct.unpack(order + "2I", header[4:12])
+    samples_at, layout = start + offset, _Layout(0, 4, order + "I", 0, 1, b"", 0, None)
+    all_of_it = Look((Part(b"", start, size),), start == 0)
+    if not 24 <= offset < size - start:
+        return all_of_it
+    found = _compared(file, samples_at, promised, size, layout)
+    if found is None:
+        return all_of_it
+    stop, said = found
+    if stop > size:
+        return all_of_it._replace(promised=said, present=size - samples_at, cut=True)
+    parts = _corrected(file, start, samples_at, min(stop, samples_at + _MOST_32), layout, (start + 8, order + "I"), 1)
+    return Look(parts, False, said, stop - samples_at)
+
+
+def _boxes(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
+    """Returns the bytes that the boxes of an MP4 file promise, and those that are there."""
+    position = start
+    while position + 8 <= size:
+        length, name, long = struct.unpack(">I4sQ", piece(file, position, 16).ljust(16, b"\0"))
+        length = {0: size - position, 1: long}.get(length, length)
+        if name not in _BOXES or length < 8:
+            break
+        if position + length > size:
+            return position + length - start, size - start
+        position += length
+    return None, 0
+
+
+def _asf(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
+    layout = _Layout(0, 16, "<Q", 24, 1, _ASF_DATA, 0, None)
+    for chunk in _chunks(file, start, size, layout):
+        if chunk.name == _ASF_DATA and chunk.body + chunk.size > size and chunk.size < 1 << 62:
+            return chunk.size, size - chunk.body
+    return None, 0
+
+
+def _matroska(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
+    head = piece(file, start, 4096)
+    position = 4
+    length, position = _vint(head, position)
+    position += length or 0
+    if head[position : position + 4] != _SEGMENT_OF_EBML:
+        return None, 0
+    length, position = _vint(head, position + 4)
+    body = start + position
+    return (length, size - body) if length is not None and body + length > size else (None, 0)
+
+
+def _vint(data: bytes, position: int) -> tuple[int | None, int]:
+    """Returns a number of EBML, `None` for an unknown one, and the place behind it."""
+    width = 9 - data[position].bit_length() if position < len(data) and data[position] else 1
+    value = int.from_bytes(data[position : position + width], "big") & ((1 << 7 * width) - 1)
+    return (None if value == (1 << 7 * width) - 1 else value), position + width

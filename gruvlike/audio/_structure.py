@@ -1,0 +1,125 @@
+"""The structure of a file of any format: where its sound is, how long it says to be, and how long it is."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+from gruvlike.audio import _containers, _frames, _ogg
+from gruvlike.audio._views import Look, Part, first_other_than_zero, piece
+
+_BUFFER = 1 << 16
+_ZEROS = 1 << 24  # bytes in front that may be zeros
+_SOUND = (
+    *(
+        b"riff.\x91\xcf\x11",
+        b"caff\x00\x01",
+        b".snd\0\0",
+        b"fLaC",
+        b"OggS",
+        b"MAC ",
+        b"wvpk",
+        b"TTA1",
+        b"tBaK",
+        b"MPCK",
+    ),
+    *(
+        b"MP+",
+        b"ajkg",
+        b"DSD ",
+        b"FRM8",
+        b"#!AMR",
+        b"NIST_1A",
+        b"Creative Voice File\x1a",
+        b".RMF",
+        b".ra\xfd",
+        b"qoaf",
+    ),
+    bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"),
+    bytes.fromhex("7ffe8001"),
+)
+# The kinds of MP4 that hold sound; images use the same container.
+_BRANDS = (
+    b"M4A ",
+    b"M4B ",
+    b"M4P ",
+    b"M4V ",
+    b"mp41",
+    b"mp42",
+    b"isom",
+    b"iso2",
+    b"iso5",
+    b"iso6",
+    b"dash",
+    b"qt  ",
+    b"3gp4",
+    b"3gp5",
+    b"3gp6",
+    b"avc1",
+    b"MSNV",
+)
+_MAGIC = (
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"BW64",
+    b"FORM",
+    b"riff",
+    b"caff",
+    b".snd",
+    b"fLaC",
+    b"OggS",
+    b"MAC ",
+    b"wvpk",
+    b"ID3",
+)
+
+
+def look(path: Path) -> Look:
+    """Returns the structure of the file; of an unknown format, that it is one part."""
+    with open(path, "rb", buffering=_BUFFER) as file:
+        size = file.seek(0, 2)
+        start = _beginning(file)
+        for one in (_containers.look, _ogg.look, _frames.look_at_flac, _frames.look):
+            found = one(file, start, size)
+            if found is not None:
+                return found
+    return Look((Part(b"", start, size),), start == 0)
+
+
+def is_sound(path: Path) -> bool:
+    """Says whether the first bytes of a file of any name are those of sound."""
+    with open(path, "rb") as file:
+        start = _beginning(file)
+        head = piece(file, start, 400)
+        if _is_known(head):
+            return True
+        return bool(start or head[:1] == b"\xff") and _frames.look(file, start, file.seek(0, 2)) is not None
+
+
+def _is_known(head: bytes) -> bool:
+    form = head[8:12]
+    return (
+        (head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and form == b"WAVE")
+        or (head[:4] == b"FORM" and form in (b"AIFF", b"AIFC", b"8SVX"))
+        or (head[4:8] == b"ftyp" and form in _BRANDS)
+        or (head[:4] == b"\x1aE\xdf\xa3" and (b"webm" in head or b"matroska" in head))
+        or (len(head) > 376 and head[0] == head[188] == head[376] == 0x47)  # packets of an MPEG stream
+        or head.startswith(_SOUND)
+    )
+
+
+def _beginning(file: BinaryIO) -> int:
+    """Returns where the sound begins: behind tags, and behind zeros where a known format follows them."""
+    start = 0
+    while True:
+        head = piece(file, start, 10)
+        if head[:3] == b"ID3" and len(head) == 10 and max(head[6:]) < 0x80:
+            size = int("".join(f"{byte:07b}" for byte in head[6:]), 2)
+            start += 10 + size + (10 if head[5] & 0x10 else 0)
+            continue
+        other = first_other_than_zero(file, start, _ZEROS) if head[:1] == b"\0" else start
+        if other is None or other == start:
+            return start
+        head = piece(file, other, 12)
+        if not head.startswith(_MAGIC) and not _frames.header(head):
+            return start
+        start = other

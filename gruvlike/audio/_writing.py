@@ -1,0 +1,96 @@
+"""The formats that `write` offers, and what each of them can hold.
+
+What libsndfile refuses, it refuses after the file was begun, or not at all: a rate of 384 kHz ends the process in its
+Vorbis encoder, and some formats come back as other samples. So the limits stand here and are checked before.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+from gruvlike.audio._sndfile import SYSTEM_ERROR
+
+_BLOCK = 1 << 17
+_OPUS_RATES = (8000, 12_000, 16_000, 24_000, 48_000)
+_MP3_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+_HEADER = 4096  # bytes: more than any of our headers has
+
+
+class _Format(NamedTuple):
+    """A file format.
+
+    Attributes:
+        kind: libsndfile's name for it.
+        subtypes: The sample formats in it that come back as they were written; the first one is the default.
+        most_bytes: What the lengths in its header can tell, or `None`.
+    """
+
+    kind: str
+    subtypes: tuple[str, ...]
+    most_bytes: int | None = None
+
+
+_PCM = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+_WAV = _Format("WAV", (*_PCM, "PCM_U8"), 1 << 32)
+_AIFF = _Format("AIFF", (*_PCM, "PCM_S8", "PCM_U8"), 1 << 32)
+_AU = _Format("AU", (*_PCM, "PCM_S8"), 1 << 32)
+_OGG = _Format("OGG", ("VORBIS", "OPUS"))
+_FORMATS = {
+    **dict.fromkeys((".wav", ".wave"), _WAV),
+    **dict.fromkeys((".aif", ".aiff", ".aifc"), _AIFF),
+    **dict.fromkeys((".au", ".snd"), _AU),
+    **dict.fromkeys((".ogg", ".oga"), _OGG),
+    ".opus": _Format("OGG", ("OPUS", "VORBIS")),
+    ".mp3": _Format("MP3", ("MPEG_LAYER_III",)),
+    ".flac": _Format("FLAC", ("PCM_16", "PCM_24", "PCM_S8")),
+    ".caf": _Format("CAF", (*_PCM, "PCM_S8", "ALAC_16", "ALAC_20", "ALAC_24")),
+    ".w64": _Format("W64", (*_PCM, "PCM_U8")),
+    ".rf64": _Format("RF64", (*_PCM, "PCM_U8")),
+}
+# Rates that a sample format, or else a file format, can hold: all of a tuple, or from one to another.
+_RATES: dict[str, tuple[int, ...] | range] = {
+    "OPUS": _OPUS_RATES,
+    "MPEG_LAYER_III": _MP3_RATES,
+    "VORBIS": range(1000, 200_001),
+    "FLAC": range(1, 655_351),
+}
+
+
+def checked(path: Path, subtype: str | None, sample_rate: int | None, size: int | None) -> tuple[str, str]:
+    """Returns libsndfile's names for the format of `path` and for the subtype, or raises; see `audio._format`."""
+    found = _FORMATS.get(path.suffix.lower())
+    if found is None:
+        raise ValueError(
+            f"`path` must end in a suffix that can be written: {', '.join(_FORMATS)}. Received: {str(path)!r}."
+        )
+    name = found.subtypes[0] if subtype is None else str(subtype).upper()
+    if name not in found.subtypes:
+        options = ", ".join(found.subtypes)
+        raise ValueError(f"`subtype` of a {found.kind} file must be one of {options}. Received: subtype={subtype!r}.")
+    rates = _RATES.get(name, _RATES.get(found.kind))
+    if sample_rate is not None and rates is not None and sample_rate not in rates:
+        can = f"{rates[0]} to {rates[-1]}" if isinstance(rates, range) else "one of " + ", ".join(map(str, rates))
+        raise ValueError(
+            f"`sample_rate` of a {path.suffix} file ({name}) must be {can}. Received: sample_rate={sample_rate}, for "
+            f"{str(path)!r}. Write a .wav file, which holds any rate."
+        )
+    if size is not None and found.most_bytes and size * _BYTES.get(name, 2) + _HEADER > found.most_bytes:
+        raise ValueError(
+            f"A {path.suffix} file holds less than 4 GiB. Received: {size} samples of {name}. Write a .w64 file."
+        )
+    return found.kind, name
+
+
+def write(file: Path | bytes, name: str, samples: np.ndarray, sample_rate: int, kind: str, subtype: str) -> None:
+    """Writes samples to `file`, in blocks; `name` is the name in messages."""
+    try:
+        with soundfile.SoundFile(file, "w", sample_rate, 1, subtype, format=kind) as out:
+            for start in range(0, len(samples), _BLOCK):
+                out.write(samples[start : start + _BLOCK])
+    except soundfile.LibsndfileError as error:
+        full = error.code == SYSTEM_ERROR
+        reason = "the system refused. Is the disk full?" if full else error.error_string
+        raise OSError(f"{name!r} could not be written: {reason}") from error

@@ -82,7 +82,7 @@ def test_write_refuses_formats_that_cannot_be(tmp_path, name, subtype, words):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_named(tmp_path, melody, monkeypatch):
     monkeypatch.setattr(
-        audio._decoding, "file_name", lambda _: "/dev/full"
+        audio._sndfile, "file_name", lambda _: "/dev/full"
     )  # libsndfile itself only says "System error"
     with pytest.raises(OSError, match=r"a\.wav' could not be written: .*disk full"):
         audio.write(tmp_path / "a.wav", melody, 8000)

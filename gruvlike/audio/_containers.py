@@ -28,6 +28,7 @@ _KNOWN_CHUNKS = (
     b"ANNO",
     b"FLLR",
 )
+_LEAST_BEFORE, _MOST_BEFORE = 24, 4096  # bytes in front of the samples of an AU file that need no word
 _LEAST_REST = 16  # bytes behind the sound that are not worth a word
 
 
@@ -88,7 +89,13 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
         return _chunked(file, start, size, layout)
     if head[:4] in (b".snd", b"dns."):
         return _sun(file, start, size, ">" if head[:4] == b".snd" else "<")
-    for is_one, sized in ((head[4:8] in _BOXES, _boxes), (head == _ASF_HEADER, _asf), (head[:4] == _EBML, _matroska)):
+    is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
+    for is_one, sized in (
+        (is_avi, _avi),
+        (head[4:8] in _BOXES, _boxes),
+        (head == _ASF_HEADER, _asf),
+        (head[:4] == _EBML, _matroska),
+    ):
         if is_one:
             promised, present = sized(file, start, size)
             return Look((Part(b"", start, size),), start == 0, promised, present, cut=promised is not None)
@@ -129,7 +136,8 @@ def _chunked(file: BinaryIO, start: int, size: int, layout: _Layout) -> Look:
         samples_at = chunk.body + layout.before
         found = _compared(file, samples_at, promised, size, layout)
         if found is None:
-            return all_of_it
+            last = _before_rest(file, samples_at + promised, size, layout)
+            return all_of_it if last == size else Look((Part(b"", start, last),), by_name=False)
         stop, promised_or_none = found
         if stop > size:
             return all_of_it._replace(promised=promised, present=max(size - samples_at, 0), cut=True)
@@ -207,6 +215,18 @@ def _is_rest(file: BinaryIO, stop: int, size: int, layout: _Layout) -> bool:
     return other is None or any(_are_chunks(file, place, size, layout) for place in (stop, _next(stop, layout), other))
 
 
+def _before_rest(file: BinaryIO, stop: int, size: int, layout: _Layout) -> int:
+    """Returns the end of a file without the tags and zeros behind its samples, which some decoders take for sound."""
+    end = _next(stop, layout)
+    if not 0 < stop < size or _is_chunk(file, end, size, layout) or _is_chunk(file, stop, size, layout):
+        return size
+    return min(end, size)
+
+
+def _is_chunk(file: BinaryIO, position: int, size: int, layout: _Layout) -> bool:
+    return position >= size or not (is_tag(piece(file, position, 12)) or piece(file, position, 1) == b"\0")
+
+
 def _are_chunks(file: BinaryIO, position: int, size: int, layout: _Layout) -> bool:
     if is_tag(piece(file, position, 12)):
         return True
@@ -224,20 +244,21 @@ def _are_chunks(file: BinaryIO, position: int, size: int, layout: _Layout) -> bo
 
 def _sun(file: BinaryIO, start: int, size: int, order: str) -> Look:
     """Returns the structure of an AU file, whose header is followed by samples alone."""
-    header = piece(file, start, 24).ljust(24, b"\0")
-    offset, promised = struct.unpack(order + "2I", header[4:12])
+    told, promised = struct.unpack(order + "2I", piece(file, start, 12)[4:].ljust(8, b"\0"))
+    offset = max(told, _LEAST_BEFORE)
+    strange = not told == offset <= _MOST_BEFORE
+    note = f"its header says that the sound begins after {told} bytes" if strange else ""
+    all_of_it = Look((Part(b"", start, size),), start == 0, note=note)
     samples_at, layout = start + offset, _Layout(0, 4, order + "I", 0, 1, b"", 0, None)
-    all_of_it = Look((Part(b"", start, size),), start == 0)
-    if not 24 <= offset < size - start:
+    found = _compared(file, samples_at, promised, size, layout) if samples_at < size else None
+    if found is None and told == offset:
         return all_of_it
-    found = _compared(file, samples_at, promised, size, layout)
-    if found is None:
-        return all_of_it
-    stop, said = found
+    stop, said = found or (size, None)
     if stop > size:
         return all_of_it._replace(promised=said, present=size - samples_at, cut=True)
-    parts = _corrected(file, start, samples_at, min(stop, samples_at + _MOST_32), layout, (start + 8, order + "I"), 1)
-    return Look(parts, False, said, stop - samples_at)
+    length = min(stop - samples_at, _MOST_32)
+    header = piece(file, start, 4) + struct.pack(order + "2I", offset, length) + piece(file, start + 12, offset - 12)
+    return Look((Part(header, samples_at, samples_at + length),), False, said, length, note=note)
 
 
 def _boxes(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
@@ -252,6 +273,11 @@ def _boxes(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
             return position + length - start, size - start
         position += length
     return None, 0
+
+
+def _avi(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
+    length = int.from_bytes(piece(file, start + 4, 4), "little")
+    return (length, size - start - 8) if size - start - 8 < length < _UNKNOWN else (None, 0)
 
 
 def _asf(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:

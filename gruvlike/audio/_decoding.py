@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 Pieces = Iterable[tuple[int, np.ndarray]]  # (sample rate, mono samples)
 Step = Callable[[np.ndarray], np.ndarray]
 
-RATES = (100, 10_000_000)  # samples a second that a header may tell: others are damage
+_MOST_HZ, _MOST_TIMES = 10_000_000, 1000  # rates beyond are damage, and would fill the memory
 _LOUDEST = 1e9  # full scale is 1: what is beyond is no sound, and would overflow in the resampler
 _CANCELED = 1e-3  # share of the power that channels without relation leave to their mean
 _AUDIBLE = 1e-10  # mean power of samples at -100 dB
@@ -26,7 +26,7 @@ _RESAMPLED = 1 << 20  # samples at a time that the resampler may give
 def prepared(path: Path, sample_rate: int, high_pass_hz: float | None) -> Iterator[np.ndarray]:
     """Yields the samples of a file at `sample_rate`, filtered, in chunks of any size."""
     total = 0
-    pieces = _finite(path, _mixed(path, _plausible(path, _readers.chunks(path))))
+    pieces = _finite(path, _mixed(path, _plausible(path, _readers.chunks(path), sample_rate)))
     for chunk in _resampled(pieces, sample_rate, high_pass_hz):
         total += chunk.size
         yield chunk
@@ -34,12 +34,13 @@ def prepared(path: Path, sample_rate: int, high_pass_hz: float | None) -> Iterat
         raise ValueError(f"An audio file must hold samples. Received: {str(path)!r}, which decodes to none.")
 
 
-def _plausible(path: Path, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+def _plausible(path: Path, chunks: Iterable[Chunk], sample_rate: int) -> Iterator[Chunk]:
     for chunk in chunks:
-        if not RATES[0] <= chunk.rate <= RATES[1]:
+        if not sample_rate / _MOST_TIMES <= chunk.rate <= _MOST_HZ:
             raise ValueError(
-                f"A file must have {RATES[0]} to {RATES[1]} samples a second. Received: {str(path)!r}, whose header "
-                f"tells {chunk.rate}. Export the file anew."
+                f"A file must have at most {_MOST_HZ} samples a second, and at least 1/{_MOST_TIMES} of what is asked "
+                f"for. Received: {str(path)!r}, whose header says {chunk.rate}, at sample_rate={sample_rate}. "
+                "The header is damaged, or this is no music."
             )
         yield chunk
 
@@ -112,7 +113,7 @@ def _resampled(pieces: Pieces, sample_rate: int, high_pass_hz: float | None) -> 
     rate: int | None = None
     steps: _Steps | None = None
     for now, chunk in pieces:
-        if now != rate:
+        if steps is None or now != rate:
             if steps:
                 yield from steps.last()
             rate, steps = now, _Steps(now, sample_rate, high_pass_hz)

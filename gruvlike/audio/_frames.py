@@ -21,6 +21,11 @@ _MPEG_KBITS = {  # (is MPEG-1, layer): kilobits a second by index
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350)
+_AC3_RATES = (48_000, 44_100, 32_000)
+_AC3_KBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
+_AC3_BLOCKS = (1, 2, 3, 6)
+_SYNCS = (b"\xff", b"\x0bw")  # the first bytes of a frame
+_AMR = {b"#!AMR\n": (12, 13, 15, 17, 19, 20, 26, 31, 5), b"#!AMR-WB\n": (17, 23, 32, 36, 40, 46, 50, 58, 60, 5)}
 _SEARCHED = 1 << 16  # bytes in front of the first frame that are searched for it
 _LEAST_HOLE = 64  # bytes between frames that are not worth a word
 _DECODER_DELAY = 2 * 1152  # samples that a decoder may leave out at either end
@@ -36,16 +41,19 @@ class Frame(NamedTuple):
 
 
 class _Count(NamedTuple):
-    """The frames of a file: their seconds and bytes, the place and length of each hole, and if the last one is cut."""
+    """The frames of a file: their seconds and bytes, their end, each hole (place, seconds), if the last one is cut."""
 
     seconds: float
     covered: int
+    stop: int
     holes: list[tuple[float, float]]
     cut: bool
 
 
 def header(data: bytes, at: int = 0) -> Frame | None:
-    """Reads the header of a frame of MPEG audio, layer 1 to 3, or of AAC in ADTS; `None` if there is none."""
+    """Reads the header of a frame of MPEG audio, layer 1 to 3, of AAC in ADTS, or of AC-3; `None` if there is none."""
+    if data[at : at + 2] == _SYNCS[1] and len(data) >= at + 6:
+        return _ac3(data[at : at + 6])
     if len(data) < at + 6 or data[at] != 0xFF or data[at + 1] < 0xE0:
         return None
     second, third = data[at + 1], data[at + 2]
@@ -72,9 +80,23 @@ def _adts(data: bytes, at: int) -> Frame | None:
     return Frame(size, 1024 * count, _AAC_RATES[index], (4, 0))
 
 
+def _ac3(data: bytes) -> Frame | None:
+    rate, code, newer = data[4] >> 6, data[4] & 63, data[5] >> 3 > 10
+    if newer:  # E-AC-3
+        blocks_of = 6 if rate == 3 else _AC3_BLOCKS[data[4] >> 4 & 3]
+        hz = _AC3_RATES[data[4] >> 4 & 3] // 2 if rate == 3 and data[4] >> 4 & 3 < 3 else _AC3_RATES[rate % 3]
+        dependent = data[2] >> 6 == 1  # more channels of the frame before
+        return Frame(2 * (((data[2] & 7) << 8 | data[3]) + 1), 0 if dependent else 256 * blocks_of, hz, (5, 1))
+    if rate == 3 or code >= 2 * len(_AC3_KBITS):
+        return None
+    words = _AC3_KBITS[code // 2] * 96_000 // _AC3_RATES[rate]
+    return Frame(2 * (words + (code & 1 if rate == 1 else 0)), 1536, _AC3_RATES[rate], (5, 0))
+
+
 def look(file: BinaryIO, start: int, size: int) -> Look | None:
-    """Returns the structure of an MP3, MP2 or AAC file; `None` for another format."""
-    first = _next_frame(file, start, min(size, start + _SEARCHED))
+    """Returns the structure of an MP3, MP2, AAC or AC-3 file; `None` for another format."""
+    near = min(size, start + _SEARCHED)
+    first = next((at for sync in _SYNCS if (at := _next_frame(file, start, near, sync)) is not None), None)
     if first is None:
         return None
     count = _count(file, first, size)
@@ -86,36 +108,39 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
     seconds = count.seconds - is_header * frame_seconds
     least = seconds - (trimmed + (_DECODER_DELAY if one.kind[0] < 4 else 4096)) / one.rate
     by_name = first == 0 or piece(file, 0, 3) == b"ID3"  # libsndfile and PyAV know this tag
+    if first - start > _LEAST_HOLE:
+        count.holes.insert(0, (0.0, (first - start) * seconds / max(count.covered, 1)))
     notes = [f"{lost:.2f} s of sound are damaged or missing {at:.2f} s after its beginning" for at, lost in count.holes]
     if promised and promised * frame_seconds > seconds + frame_seconds * 1.5:
         notes.append(f"its header promises {promised * frame_seconds:.2f} s, {seconds:.2f} s are there")
     elif count.cut and not promised:
         notes.append(f"ends after {seconds:.2f} s within a frame: is it cut off?")
-    part = Part(b"", 0 if by_name else first, size)
+    stop = size if one.kind[0] < 4 else count.stop  # zeros behind the frames of AAC and AC-3 are too much for FFmpeg
+    part = Part(b"", 0 if by_name else first, stop)
     return Look((part,), by_name, seconds=max(least, 0.0), note="; ".join(notes))
 
 
 def _count(file: BinaryIO, first: int, size: int) -> _Count:
     """Walks from frame to frame. Bytes between frames are a hole, unless they are tags, or zeros at the end."""
-    position, covered, seconds, holes = first, 0, 0.0, []
+    position, covered, seconds, holes = first, 0, 0.0, list[tuple[float, float]]()
+    sync = next(one for one in _SYNCS if piece(file, first, 2).startswith(one))
     while position < size:
         head = piece(file, position, 7)
         frame = header(head)
         if frame and position + frame.size > size:
-            return _Count(seconds, covered + size - position, holes, cut=True)
+            return _Count(seconds, covered + size - position, size, holes, cut=True)
         if frame:
-            position, covered, seconds = (
-                position + frame.size,
-                covered + frame.size,
-                seconds + frame.samples / frame.rate,
-            )
+            position, covered = position + frame.size, covered + frame.size
+            seconds += frame.samples / frame.rate
             continue
-        after = _next_frame(file, position, size)
+        after = _next_frame(file, position, size, sync)
         lost = (after or size) - position
         if not (is_tag(head) if after else _is_rest(file, position, head)) and lost > _LEAST_HOLE:
             holes.append((seconds, lost * seconds / max(covered, 1)))
-        position += lost
-    return _Count(seconds, covered, holes, cut=False)
+        if after is None:
+            return _Count(seconds, covered, position, holes, cut=False)
+        position = after
+    return _Count(seconds, covered, position, holes, cut=False)
 
 
 def _is_rest(file: BinaryIO, position: int, head: bytes) -> bool:
@@ -123,11 +148,11 @@ def _is_rest(file: BinaryIO, position: int, head: bytes) -> bool:
     return is_tag(head) or other is None or is_tag(piece(file, other, 12))
 
 
-def _next_frame(file: BinaryIO, position: int, stop: int) -> int | None:
+def _next_frame(file: BinaryIO, position: int, stop: int, sync: bytes) -> int | None:
     """Returns where the next two frames of one kind, or a last one, begin, before `stop`."""
     end = file.seek(0, 2)
     for place, block in blocks(file, position, 8192):
-        at = block.find(b"\xff")
+        at = block.find(sync)
         while at >= 0 and place + at < stop:
             one = header(block, at)
             if one:
@@ -135,10 +160,23 @@ def _next_frame(file: BinaryIO, position: int, stop: int) -> int | None:
                 two = header(piece(file, behind, 7))
                 if behind == end or (two and (two.kind, two.rate) == (one.kind, one.rate)):
                     return place + at
-            at = block.find(b"\xff", at + 1)
+            at = block.find(sync, at + 1)
         if place + len(block) >= stop:
             return None
     return None
+
+
+def look_at_amr(file: BinaryIO, start: int, size: int) -> Look | None:
+    """Returns the structure of an AMR file, whose frames tell their size in the first byte."""
+    magic = next((one for one in _AMR if piece(file, start, len(one)) == one), None)
+    if magic is None:
+        return None
+    position, frames, sizes = start + len(magic), 0, _AMR[magic]
+    while position < size:
+        kind = piece(file, position, 1)[0] >> 3 & 15
+        position, frames = position + 1 + (sizes[kind] if kind < len(sizes) else 0), frames + 1
+    note = f"ends after {frames / 50:.2f} s within a frame: is it cut off?" if position > size else ""
+    return Look((Part(b"", start, size),), by_name=start == 0, note=note)
 
 
 def _xing(data: bytes, one: Frame) -> tuple[int, int, bool]:

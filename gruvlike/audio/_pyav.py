@@ -23,8 +23,10 @@ _FRAMES = 1 << 17
 _STEADY = 0.05  # seconds by which the times of frames may be inexact
 _SHORT = 0.25  # seconds by which a sound may be shorter than its header says, without a word
 _TOO_SHORT = 1.0  # from here on the file is refused
-# The lengths of these formats are in their headers; FFmpeg estimates those of others.
-_EXACT = ("mov", "matroska", "asf", "ape", "wv", "tta", "tak", "mpc", "mpc8", "dsf")
+_MOST_LOST = 20  # packets
+# The lengths of these formats are in their headers, of some in that of the sound; FFmpeg estimates those of others.
+_BY_STREAM = ("mov", "avi", "ape", "wv", "tta", "tak", "mpc", "mpc8", "dsf", "wav", "w64", "caf", "aiff")
+_EXACT = (*_BY_STREAM, "matroska", "asf")
 _COUNTED = ("mp3", "aac")  # damage to these is seen by their frames, and players pass over the rest
 
 
@@ -36,6 +38,7 @@ class _Tally:
     next_time: float | None = None
     lost: list[tuple[float, float]] = field(default_factory=list)  # (place, seconds) of packets that were damaged
     gaps: list[tuple[float, float]] = field(default_factory=list)  # of frames that are missing
+    stopped: str = ""  # why FFmpeg ended before the end
 
     def count(self, frame: "AudioFrame") -> None:
         """Adds a frame, and the gap before it."""
@@ -43,8 +46,8 @@ class _Tally:
         time = None if frame.pts is None or not frame.time_base else float(frame.pts * frame.time_base)
         if time is not None and self.next_time is not None and time - self.next_time > _STEADY:
             self.gaps.append((self.seconds, time - self.next_time))
-        if time is not None or self.next_time is not None:
-            self.next_time = (self.next_time if time is None else time) + length
+        begin = self.next_time if time is None else time
+        self.next_time = None if begin is None else begin + length
         self.seconds += length
 
 
@@ -69,7 +72,7 @@ def chunks(source: View, wanted: float, name: str, strict: bool = False) -> Iter
 
     try:
         # A playlist, or a movie with its sound elsewhere, names other files and addresses: none of them is opened.
-        container = av.open(source, options={"protocol_whitelist": "none"}, metadata_errors="replace")
+        container = av.open(source, "r", options={"protocol_whitelist": "none"}, metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:
         raise FaultError(str(getattr(error, "strerror", None) or error)) from error
     with container:
@@ -80,18 +83,23 @@ def chunks(source: View, wanted: float, name: str, strict: bool = False) -> Iter
         if strict:
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         tally = _Tally()
-        try:
-            yield from _joined(_frames(container, stream, tally))
-        except av.FFmpegError as error:
-            if tally.seconds < _promised(container, stream) - _STEADY or not tally.seconds:
-                raise FaultError(str(error.strerror), at=tally.seconds) from error
-        _judge(tally, _promised(container, stream), wanted, name, strict)
+        yield from _joined(_frames(container, stream, tally))
+        _judge(tally, _promised(container, stream, tally), wanted, name, strict)
 
 
 def _frames(container: "InputContainer", stream: "AudioStream", tally: _Tally) -> Iterator["AudioFrame"]:
+    """Yields the frames of all packets that can be decoded, and notes the others."""
     import av
 
-    for packet in container.demux(stream):
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.FFmpegError as error:
+            tally.stopped = str(error.strerror)
+            return
         try:
             decoded = packet.decode()
         except av.FFmpegError:
@@ -122,12 +130,12 @@ def _joined(frames: Iterable["AudioFrame"]) -> Iterator[Chunk]:
         yield Chunk(kind[0], np.concatenate(waiting))
 
 
-def _promised(container: "InputContainer", stream: "AudioStream") -> float:
+def _promised(container: "InputContainer", stream: "AudioStream", tally: _Tally) -> float:
     """Returns the seconds that the header promises; 0 where nobody knows."""
     formats = container.format.name.split(",")
-    if not any(one in _EXACT for one in formats):
+    if not any(one in _EXACT for one in formats) or (formats == ["wav"] and not tally.lost):
         return 0.0
-    if "mov" not in formats and container.streams.video:  # the length of the video, perhaps
+    if not any(one in _BY_STREAM for one in formats) and container.streams.video:  # the length of the video, perhaps
         return 0.0
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
@@ -137,19 +145,22 @@ def _promised(container: "InputContainer", stream: "AudioStream") -> float:
 def _judge(tally: _Tally, promised: float, wanted: float, name: str, strict: bool) -> None:
     """Raises if sound is missing, or says how many seconds are, where they are few."""
     damaged = sum(seconds for _, seconds in tally.lost)
-    if tally.lost and (strict or damaged > _SHORT or len(tally.lost) > 20):
-        reason = f"{len(tally.lost)} packets ({damaged:.2f} s) cannot be decoded"
-        raise FaultError(reason, at=tally.lost[0][0])
+    if not tally.seconds:
+        raise FaultError(tally.stopped or "no packet of it can be decoded")
+    if tally.lost and (strict or damaged > _SHORT or len(tally.lost) > _MOST_LOST):
+        raise FaultError(f"{len(tally.lost)} packets ({damaged:.2f} s) cannot be decoded", at=tally.lost[0][0])
+    if tally.stopped and tally.seconds < promised - _STEADY:
+        raise FaultError(tally.stopped, at=tally.seconds)
     missing = sum(seconds for _, seconds in tally.gaps)
     short = promised - tally.seconds
     if wanted > 1 or short - missing > _TOO_SHORT:
         promised = promised if short > _SHORT else tally.seconds * wanted
         reason = f"its header promises {promised:.2f} s, {tally.seconds:.2f} s are there"
         raise FaultError(reason, at=tally.seconds)
-    if tally.lost:
-        logger.warning("%r: %d packets cannot be decoded, %.2f s.", name, len(tally.lost), damaged)
+    if tally.lost or (tally.stopped and not promised):
+        logger.warning("%r: %d packets cannot be decoded, %.2f s.", name, max(len(tally.lost), 1), damaged)
     if tally.gaps:
         place = tally.gaps[0][0]
         logger.warning("%r: %.2f s are missing in it, the first of them after %.2f s.", name, missing, place)
-    elif short > _SHORT:
+    elif promised and abs(short) > _SHORT:
         logger.warning("%r: its header promises %.2f s, %.2f s were found.", name, promised, tally.seconds)

@@ -28,9 +28,9 @@ def chunks(source: Path | View, wanted: float) -> Iterator[Chunk]:
         if wanted > 1:
             seconds = file.frames / rate
             raise FaultError(f"its header promises {seconds * wanted:.2f} s, {seconds:.2f} s are there", at=seconds)
-        # The length in the header of an MP3 file is an estimate. Elsewhere nothing behind it is read: a tag at the end
-        # of a FLAC file is an error to the decoder.
-        promised = file.frames if file.format != "MP3" and file.frames < _UNKNOWN else _UNKNOWN
+        # The length of MP3 is an estimate. Elsewhere nothing behind the length is read: a tag at the end of a FLAC file
+        # is an error to the decoder.
+        promised = file.frames if not file.subtype.startswith("MPEG") and file.frames < _UNKNOWN else _UNKNOWN
         length = promised / rate if promised < _UNKNOWN else 0.0
         buffer = np.empty((max(2 * FRAMES // max(file.channels, 2), 1), file.channels), np.float32)
         done = 0

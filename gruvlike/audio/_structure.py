@@ -7,69 +7,19 @@ from gruvlike.audio import _containers, _frames, _ogg
 from gruvlike.audio._views import Look, Part, first_other_than_zero, piece
 
 _BUFFER = 1 << 16
-_ZEROS = 1 << 24  # bytes in front that may be zeros
+_ZEROS = 1 << 24  # bytes in front, or at the end, that may be zeros
+_LEAST_ZEROS = 64
+_PACKED = (b"MAC ", b"wvpk", b"TTA1", b"tBaK", b"MPCK", b"MP+", b"#!AM", b"G")  # these do not end with zeros
 _SOUND = (
-    *(
-        b"riff.\x91\xcf\x11",
-        b"caff\x00\x01",
-        b".snd\0\0",
-        b"fLaC",
-        b"OggS",
-        b"MAC ",
-        b"wvpk",
-        b"TTA1",
-        b"tBaK",
-        b"MPCK",
-    ),
-    *(
-        b"MP+",
-        b"ajkg",
-        b"DSD ",
-        b"FRM8",
-        b"#!AMR",
-        b"NIST_1A",
-        b"Creative Voice File\x1a",
-        b".RMF",
-        b".ra\xfd",
-        b"qoaf",
-    ),
-    bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"),
-    bytes.fromhex("7ffe8001"),
+    *(b"riff.\x91\xcf\x11", b"caff\x00\x01", b".snd\0\0", b"fLaC", b"OggS", b"FLV\x01", b"ajkg", b"DSD ", b"FRM8"),
+    *(b"#!AMR", b"NIST_1A", b"Creative Voice File\x1a", b".RMF", b".ra\xfd", b"qoaf", *_PACKED[:6]),
+    bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"),  # WMA
+    bytes.fromhex("7ffe8001"),  # DTS
 )
 # The kinds of MP4 that hold sound; images use the same container.
 _BRANDS = (
-    b"M4A ",
-    b"M4B ",
-    b"M4P ",
-    b"M4V ",
-    b"mp41",
-    b"mp42",
-    b"isom",
-    b"iso2",
-    b"iso5",
-    b"iso6",
-    b"dash",
-    b"qt  ",
-    b"3gp4",
-    b"3gp5",
-    b"3gp6",
-    b"avc1",
-    b"MSNV",
-)
-_MAGIC = (
-    b"RIFF",
-    b"RIFX",
-    b"RF64",
-    b"BW64",
-    b"FORM",
-    b"riff",
-    b"caff",
-    b".snd",
-    b"fLaC",
-    b"OggS",
-    b"MAC ",
-    b"wvpk",
-    b"ID3",
+    *(b"M4A ", b"M4B ", b"M4P ", b"M4V ", b"mp41", b"mp42", b"isom", b"iso2", b"iso5", b"iso6", b"dash", b"qt  "),
+    *(b"3gp4", b"3gp5", b"3gp6", b"avc1", b"MSNV"),
 )
 
 
@@ -82,7 +32,9 @@ def look(path: Path) -> Look:
             found = one(file, start, size)
             if found is not None:
                 return found
-    return Look((Part(b"", start, size),), start == 0)
+        stop = _end(file, start, size)
+        found = _frames.look_at_amr(file, start, stop)
+    return found or Look((Part(b"", start, stop),), start == 0 and stop == size)
 
 
 def is_sound(path: Path) -> bool:
@@ -92,7 +44,8 @@ def is_sound(path: Path) -> bool:
         head = piece(file, start, 400)
         if _is_known(head):
             return True
-        return bool(start or head[:1] == b"\xff") and _frames.look(file, start, file.seek(0, 2)) is not None
+        size = file.seek(0, 2)
+        return bool(start or head[:1] == b"\xff") and _frames.look(file, start, size) is not None
 
 
 def _is_known(head: bytes) -> bool:
@@ -119,7 +72,23 @@ def _beginning(file: BinaryIO) -> int:
         other = first_other_than_zero(file, start, _ZEROS) if head[:1] == b"\0" else start
         if other is None or other == start:
             return start
-        head = piece(file, other, 12)
-        if not head.startswith(_MAGIC) and not _frames.header(head):
+        head = piece(file, other, 400)
+        box = head.find(b"ftyp", 0, 8)
+        if box > 0:  # the size in front of this word begins with zeros itself
+            return other + box - 4
+        if not _is_known(head) and not head.startswith(b"ID3") and not _frames.header(head):
             return start
         start = other
+
+
+def _end(file: BinaryIO, start: int, size: int) -> int:
+    """Returns where the sound ends: in front of tags, and of zeros, that a decoder would take for sound."""
+    if piece(file, max(size - 128, start), 3) == b"TAG":
+        size -= 128
+    foot = piece(file, max(size - 32, start), 32)
+    if foot[:8] == b"APETAGEX":
+        size -= min(int.from_bytes(foot[12:16], "little") + (32 if foot[23] & 0x80 else 0), size - start)
+    if piece(file, size - _LEAST_ZEROS, _LEAST_ZEROS).strip(b"\0") or not piece(file, start, 4).startswith(_PACKED):
+        return size
+    tail = piece(file, max(size - _ZEROS, start), _ZEROS)[: size - start]
+    return size - len(tail) + len(tail.rstrip(b"\0"))

@@ -4,6 +4,7 @@ What libsndfile refuses, it refuses after the file was begun, or not at all: a r
 Vorbis encoder, and some formats come back as other samples. So the limits stand here and are checked before.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,20 +44,21 @@ _FORMATS = {
     **dict.fromkeys((".aif", ".aiff", ".aifc"), _AIFF),
     **dict.fromkeys((".au", ".snd"), _AU),
     **dict.fromkeys((".ogg", ".oga"), _OGG),
-    ".opus": _Format("OGG", ("OPUS", "VORBIS")),
+    ".opus": _Format("OGG", ("OPUS",)),
     ".mp3": _Format("MP3", ("MPEG_LAYER_III",)),
     ".flac": _Format("FLAC", ("PCM_16", "PCM_24", "PCM_S8")),
     ".caf": _Format("CAF", (*_PCM, "PCM_S8", "ALAC_16", "ALAC_20", "ALAC_24")),
     ".w64": _Format("W64", (*_PCM, "PCM_U8")),
     ".rf64": _Format("RF64", (*_PCM, "PCM_U8")),
 }
-# Rates that a sample format, or else a file format, can hold: all of a tuple, or from one to another.
-_RATES: dict[str, tuple[int, ...] | range] = {
-    "OPUS": _OPUS_RATES,
-    "MPEG_LAYER_III": _MP3_RATES,
-    "VORBIS": range(1000, 200_001),
-    "FLAC": range(1, 655_351),
+# The rates that a sample format, or else a file format, can hold.
+_RATES: dict[str, tuple[Sequence[int], ...]] = {
+    "OPUS": (_OPUS_RATES,),
+    "MPEG_LAYER_III": (_MP3_RATES,),
+    "VORBIS": (range(1, 200_001),),
+    "FLAC": (range(1, 65_536), range(65_540, 655_351, 10)),
 }
+_RULES = {"VORBIS": "at most 200000", "FLAC": "up to 65535, or a multiple of 10 up to 655350"}
 
 
 def checked(path: Path, subtype: str | None, sample_rate: int | None, size: int | None) -> tuple[str, str]:
@@ -70,11 +72,12 @@ def checked(path: Path, subtype: str | None, sample_rate: int | None, size: int 
     if name not in found.subtypes:
         options = ", ".join(found.subtypes)
         raise ValueError(f"`subtype` of a {found.kind} file must be one of {options}. Received: subtype={subtype!r}.")
-    rates = _RATES.get(name, _RATES.get(found.kind))
-    if sample_rate is not None and rates is not None and sample_rate not in rates:
-        can = f"{rates[0]} to {rates[-1]}" if isinstance(rates, range) else "one of " + ", ".join(map(str, rates))
+    limited = name if name in _RATES else found.kind
+    rates = _RATES.get(limited)
+    if sample_rate is not None and rates and not any(sample_rate in some for some in rates):
+        rule = _RULES.get(limited) or f"one of {', '.join(map(str, rates[0]))}"
         raise ValueError(
-            f"`sample_rate` of a {path.suffix} file ({name}) must be {can}. Received: sample_rate={sample_rate}, for "
+            f"`sample_rate` of a {path.suffix} file ({name}) must be {rule}. Received: sample_rate={sample_rate}, for "
             f"{str(path)!r}. Write a .wav file, which holds any rate."
         )
     if size is not None and found.most_bytes and size * _BYTES.get(name, 2) + _HEADER > found.most_bytes:

@@ -8,12 +8,12 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from gruvlike.audio._views import Look, Part, first_other_than_zero, piece
+from gruvlike.audio import _frames
+from gruvlike.audio._views import Look, Part, first_other_than_zero, is_tag, piece
 
 _UNKNOWN = 0x7FFF0000  # 32-bit lengths from here on that the file has not are those of a sound written to a pipe
 _MOST_32 = 0xFFFFFFF0
 _SEGMENT = 1 << 30  # bytes of a part where the header cannot say the whole length
-_TAGS = (b"TAG", b"ID3", b"3DI", b"APETAGEX", b"LYRICSBEGIN")
 _KNOWN_CHUNKS = (
     b"LIST",
     b"id3 ",
@@ -74,6 +74,7 @@ _LAYOUTS = {
     b"riff": _Layout(40, 16, "<Q", 24, 8, _W64_DATA, 0, (16, "<Q")),
     b"caff": _Layout(8, 4, ">q", 0, 1, b"data", 4, None),
 }
+_MPEG_IN_WAV = (0x50, 0x55)
 _FORMS = (b"WAVE", b"AIFF", b"AIFC")
 _BOXES = (b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"udta", b"meta", b"sidx", b"styp", b"uuid")
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -102,11 +103,6 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
     return None
 
 
-def is_tag(head: bytes) -> bool:
-    """Says whether `head` begins a tag that players put behind the sound."""
-    return head.startswith(_TAGS)
-
-
 def _chunks(file: BinaryIO, position: int, size: int, layout: _Layout) -> Iterator[_Chunk]:
     width = struct.calcsize(layout.size)
     while position + layout.name_size + width <= size:
@@ -122,12 +118,13 @@ def _chunks(file: BinaryIO, position: int, size: int, layout: _Layout) -> Iterat
 
 def _chunked(file: BinaryIO, start: int, size: int, layout: _Layout) -> Look:
     all_of_it = Look((Part(b"", start, size),), start == 0)
-    frame, long = 1, None
+    frame, long, form = 1, None, b""
     for chunk in _chunks(file, start + layout.first, size, layout):
         if chunk.name == b"ds64":  # RF64 says here what 32 bits cannot
             long = struct.unpack("<Q", piece(file, chunk.body + 8, 8).ljust(8, b"\0"))[0], chunk.body + 8
-        if chunk.name in (b"fmt ", b"COMM"):
-            frame = _frame_size(piece(file, chunk.body, 20).ljust(20, b"\0"), layout)
+        if chunk.name[:4] in (b"fmt ", b"COMM"):
+            form = piece(file, chunk.body, 20).ljust(20, b"\0")
+            frame = _frame_size(form, layout)
         if chunk.name != layout.data:
             continue
         promised, field = chunk.size - layout.before, (chunk.size_at, layout.size)
@@ -136,8 +133,10 @@ def _chunked(file: BinaryIO, start: int, size: int, layout: _Layout) -> Look:
         samples_at = chunk.body + layout.before
         found = _compared(file, samples_at, promised, size, layout)
         if found is None:
-            last = _before_rest(file, samples_at + promised, size, layout)
-            return all_of_it if last == size else Look((Part(b"", start, last),), by_name=False)
+            stop = min(samples_at + promised, size) if promised > 0 else size
+            last = _before_rest(file, stop, size, layout)
+            whole = all_of_it if last == size else Look((Part(b"", start, last),), by_name=False)
+            return _with_length(file, whole, form, samples_at, stop) if layout.data[:4] == b"data" else whole
         stop, promised_or_none = found
         if stop > size:
             return all_of_it._replace(promised=promised, present=max(size - samples_at, 0), cut=True)
@@ -149,6 +148,15 @@ def _chunked(file: BinaryIO, start: int, size: int, layout: _Layout) -> Look:
                 return behind._replace(parts=own + behind.parts, by_name=False)
         return Look(parts, False, promised_or_none, stop - samples_at)
     return all_of_it
+
+
+def _with_length(file: BinaryIO, look: Look, form: bytes, samples_at: int, stop: int) -> Look:
+    """Adds the length of a WAV file: of its frames if they are MP3, else by its bytes a second."""
+    if int.from_bytes(form[:2], "little") not in _MPEG_IN_WAV:
+        byte_rate = int.from_bytes(form[8:12], "little")
+        return look._replace(about=(stop - samples_at) / byte_rate if byte_rate else 0.0)
+    inner = _frames.look(file, samples_at, stop)
+    return look._replace(seconds=inner.seconds, note=inner.note) if inner else look
 
 
 def _compared(

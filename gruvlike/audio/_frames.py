@@ -8,8 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from gruvlike.audio._containers import is_tag
-from gruvlike.audio._views import Look, Part, blocks, first_other_than_zero, piece
+from gruvlike.audio._views import Look, Part, blocks, first_other_than_zero, is_tag, piece
 
 _MPEG_RATES = (44_100, 48_000, 32_000)
 _MPEG_KBITS = {  # (is MPEG-1, layer): kilobits a second by index
@@ -27,8 +26,7 @@ _AC3_BLOCKS = (1, 2, 3, 6)
 _SYNCS = (b"\xff", b"\x0bw")  # the first bytes of a frame
 _AMR = {b"#!AMR\n": (12, 13, 15, 17, 19, 20, 26, 31, 5), b"#!AMR-WB\n": (17, 23, 32, 36, 40, 46, 50, 58, 60, 5)}
 _SEARCHED = 1 << 16  # bytes in front of the first frame that are searched for it
-_LEAST_HOLE = 64  # bytes between frames that are not worth a word
-_DECODER_DELAY = 2 * 1152  # samples that a decoder may leave out at either end
+_LEAST_HOLE = 4  # bytes between frames that are not worth a word
 
 
 class Frame(NamedTuple):
@@ -101,16 +99,16 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
         return None
     count = _count(file, first, size)
     one = header(piece(file, first, 7))
-    if one is None or count.covered < (size - start) / 2:  # two headers can stand in anything by chance
+    if one is None or count.covered < (size - start) / 8:  # two headers can stand in anything by chance
         return None
     promised, trimmed, is_header = _xing(piece(file, first, 200), one)
     frame_seconds = one.samples / one.rate
     seconds = count.seconds - is_header * frame_seconds
-    least = seconds - (trimmed + (_DECODER_DELAY if one.kind[0] < 4 else 4096)) / one.rate
+    least = seconds - frame_seconds - trimmed / one.rate
     by_name = first == 0 or piece(file, 0, 3) == b"ID3"  # libsndfile and PyAV know this tag
     if first - start > _LEAST_HOLE:
         count.holes.insert(0, (0.0, (first - start) * seconds / max(count.covered, 1)))
-    notes = [f"{lost:.2f} s of sound are damaged or missing {at:.2f} s after its beginning" for at, lost in count.holes]
+    notes = [f"is damaged after {at:.2f} s, where {lost:.2f} s or more are missing" for at, lost in count.holes]
     if promised and promised * frame_seconds > seconds + frame_seconds * 1.5:
         notes.append(f"its header promises {promised * frame_seconds:.2f} s, {seconds:.2f} s are there")
     elif count.cut and not promised:
@@ -138,7 +136,7 @@ def _count(file: BinaryIO, first: int, size: int) -> _Count:
         if not (is_tag(head) if after else _is_rest(file, position, head)) and lost > _LEAST_HOLE:
             holes.append((seconds, lost * seconds / max(covered, 1)))
         if after is None:
-            return _Count(seconds, covered, position, holes, cut=False)
+            return _Count(seconds, covered, position, holes, cut=head.startswith(sync[:1]))
         position = after
     return _Count(seconds, covered, position, holes, cut=False)
 

@@ -5,8 +5,7 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from gruvlike.audio._containers import is_tag
-from gruvlike.audio._views import Look, Part, blocks, first_other_than_zero, piece
+from gruvlike.audio._views import Look, Part, blocks, first_other_than_zero, is_tag, piece
 
 _CAPTURE = b"OggS"
 _HEAD = struct.Struct("<4xBBqIIIB")

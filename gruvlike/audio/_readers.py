@@ -16,6 +16,8 @@ from gruvlike.audio._views import Look, Part, View
 logger = logging.getLogger(__name__)
 
 _INEXACT = 0.05  # seconds
+_TOO_SHORT = 1.0  # seconds that frames may lack because they are damaged
+_STRAY = 0.05  # share by which a length may differ from that by the bytes a second
 
 
 def chunks(path: Path) -> Iterator[Chunk]:
@@ -78,10 +80,16 @@ def _of_part(path: Path, look: Look, part: Part) -> Iterator[Chunk]:
             done += len(chunk.block) / chunk.rate
     except FaultError as fault:
         raise _both(path, done, first, fault) from fault
-    promised = max(first.promised if first else 0.0, look.seconds)
-    if done < promised - _INEXACT:
-        reason = f"{f'{first}; ' if first else ''}its header promises {promised:.2f} s, {done:.2f} s are there"
-        raise _broken(path, FaultError(reason, at=done))
+    if first and done < first.promised - _INEXACT:
+        raise _broken(path, FaultError(f"{first}; {_told(first.promised, done)}", at=done))
+    if done < look.seconds - _TOO_SHORT:
+        raise _broken(path, FaultError(_told(look.seconds, done), at=done))
+    if done < look.seconds:
+        logger.warning("%r: %s.", str(path), _told(look.seconds, done))
+
+
+def _told(promised: float, done: float) -> str:
+    return f"its header promises {promised:.2f} s, {done:.2f} s are there"
 
 
 def _from_sndfile(path: Path, look: Look, part: Part, wanted: float) -> Iterator[Chunk]:
@@ -159,3 +167,6 @@ def _tell_doubts(path: Path, look: Look, seconds: float) -> None:
     if look.promised is not None and look.present:
         promised = seconds * look.promised / look.present
         logger.warning("%r: its header promises %.2f s; %.2f s are there, and are read.", str(path), promised, seconds)
+    elif look.about and abs(seconds - look.about) > max(_STRAY * look.about, _INEXACT):
+        text = "%r: by the bytes a second in its header it has %.2f s, and %.2f s were read. Is its sample rate right?"
+        logger.warning(text, str(path), look.about, seconds)

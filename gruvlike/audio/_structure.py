@@ -34,7 +34,13 @@ def look(path: Path) -> Look:
                 return found
         stop = _end(file, start, size)
         found = _frames.look_at_amr(file, start, stop)
-    return found or Look((Part(b"", start, stop),), start == 0 and stop == size)
+        note = "ends within a packet: is it cut off?" if _is_stream(file, start) and (stop - start) % 188 else ""
+    return found or Look((Part(b"", start, stop),), start == 0 and stop == size, note=note)
+
+
+def _is_stream(file: BinaryIO, start: int) -> bool:
+    """Says whether packets of an MPEG stream begin at `start`."""
+    return all(piece(file, start + 188 * k, 1) == b"G" for k in range(3))
 
 
 def is_sound(path: Path) -> bool:
@@ -51,7 +57,7 @@ def is_sound(path: Path) -> bool:
 def _is_known(head: bytes) -> bool:
     form = head[8:12]
     return (
-        (head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and form == b"WAVE")
+        (head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and form in (b"WAVE", b"AVI "))
         or (head[:4] == b"FORM" and form in (b"AIFF", b"AIFC", b"8SVX"))
         or (head[4:8] == b"ftyp" and form in _BRANDS)
         or (head[:4] == b"\x1aE\xdf\xa3" and (b"webm" in head or b"matroska" in head))

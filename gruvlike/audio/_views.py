@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 _BLOCK = 1 << 20
+_TAGS = (b"TAG", b"ID3", b"3DI", b"APETAGEX", b"LYRICSBEGIN")
 
 
 class Part(NamedTuple):
@@ -33,6 +34,7 @@ class Look(NamedTuple):
         present: Bytes of sound that are there.
         cut: Whether the file is cut off, so that they are too few.
         seconds: A length that was counted frame by frame, less what a decoder may trim; 0 where none was.
+        about: A length by the bytes a second that the header tells, or 0.
         damage: Where the file breaks off, in seconds, and why; `None` for a whole one.
         note: A doubt about the file that is worth a warning, or "".
     """
@@ -43,6 +45,7 @@ class Look(NamedTuple):
     present: int = 0
     cut: bool = False
     seconds: float = 0.0
+    about: float = 0.0
     damage: tuple[float, str] | None = None
     note: str = ""
 
@@ -90,6 +93,11 @@ class View(io.RawIOBase):
         """Closes the file."""
         self._file.close()
         super().close()
+
+
+def is_tag(head: bytes) -> bool:
+    """Says whether `head` begins a tag that players put in front of the sound, or behind it."""
+    return head.startswith(_TAGS)
 
 
 def piece(file: BinaryIO, start: int, size: int) -> bytes:

@@ -91,16 +91,14 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
     if head[:4] in (b".snd", b"dns."):
         return _sun(file, start, size, ">" if head[:4] == b".snd" else "<")
     is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
-    for is_one, sized in (
-        (is_avi, _avi),
-        (head[4:8] in _BOXES, _boxes),
-        (head == _ASF_HEADER, _asf),
-        (head[:4] == _EBML, _matroska),
-    ):
+    for is_one, sized in ((is_avi, _avi), (head[4:8] in _BOXES, _boxes), (head == _ASF_HEADER, _asf)):
         if is_one:
-            promised, present = sized(file, start, size)
-            return Look((Part(b"", start, size),), start == 0, promised, present, cut=promised is not None)
-    return None
+            promised, end = sized(file, start, size)
+            rest = first_other_than_zero(file, end) if end < size else size
+            stop = end if rest is None or is_tag(piece(file, rest, 12)) else size
+            whole = Look((Part(b"", start, stop),), start == 0 and stop == size)
+            return whole._replace(promised=promised, present=size - start, cut=True) if promised else whole
+    return _matroska(file, start, size) if head[:4] == _EBML else None
 
 
 def _chunks(file: BinaryIO, position: int, size: int, layout: _Layout) -> Iterator[_Chunk]:
@@ -136,7 +134,7 @@ def _chunked(file: BinaryIO, start: int, size: int, layout: _Layout) -> Look:
             stop = min(samples_at + promised, size) if promised > 0 else size
             last = _before_rest(file, stop, size, layout)
             whole = all_of_it if last == size else Look((Part(b"", start, last),), by_name=False)
-            return _with_length(file, whole, form, samples_at, stop) if layout.data[:4] == b"data" else whole
+            return _with_length(file, whole, form, samples_at, stop, layout) if form else whole
         stop, promised_or_none = found
         if stop > size:
             return all_of_it._replace(promised=promised, present=max(size - samples_at, 0), cut=True)
@@ -150,10 +148,14 @@ def _chunked(file: BinaryIO, start: int, size: int, layout: _Layout) -> Look:
     return all_of_it
 
 
-def _with_length(file: BinaryIO, look: Look, form: bytes, samples_at: int, stop: int) -> Look:
-    """Adds the length of a WAV file: of its frames if they are MP3, else by its bytes a second."""
-    if int.from_bytes(form[:2], "little") not in _MPEG_IN_WAV:
-        byte_rate = int.from_bytes(form[8:12], "little")
+def _with_length(file: BinaryIO, look: Look, form: bytes, samples_at: int, stop: int, layout: _Layout) -> Look:
+    """Adds the length by other numbers of the header: of frames, or of bytes a second, or of frames of MP3."""
+    if layout.data == b"SSND":
+        frames, exponent, mantissa = struct.unpack(">2xI2xHQ", form[:18])
+        rate = mantissa * 2.0 ** (min(exponent & 0x7FFF, 16_500) - 16_446)
+        return look._replace(about=frames / rate if rate else 0.0)
+    codec, byte_rate = struct.unpack(layout.size[0] + "H6xI8x", form)
+    if codec not in _MPEG_IN_WAV:
         return look._replace(about=(stop - samples_at) / byte_rate if byte_rate else 0.0)
     inner = _frames.look(file, samples_at, stop)
     return look._replace(seconds=inner.seconds, note=inner.note) if inner else look
@@ -270,7 +272,7 @@ def _sun(file: BinaryIO, start: int, size: int, order: str) -> Look:
 
 
 def _boxes(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
-    """Returns the bytes that the boxes of an MP4 file promise, and those that are there."""
+    """Returns the bytes that an MP4 file should have if it is cut off, else `None`, and the end of its last box."""
     position = start
     while position + 8 <= size:
         length, name, long = struct.unpack(">I4sQ", piece(file, position, 16).ljust(16, b"\0"))
@@ -278,34 +280,41 @@ def _boxes(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
         if name not in _BOXES or length < 8:
             break
         if position + length > size:
-            return position + length - start, size - start
+            return position + length - start, size
         position += length
-    return None, 0
+    return None, position
 
 
 def _avi(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
-    length = int.from_bytes(piece(file, start + 4, 4), "little")
-    return (length, size - start - 8) if size - start - 8 < length < _UNKNOWN else (None, 0)
+    end = start
+    for chunk in _chunks(file, start, size, _RIFF):  # long files have more than one
+        if chunk.name != b"RIFF" or chunk.size >= _UNKNOWN:
+            break
+        if chunk.body + chunk.size > size:
+            return chunk.body + chunk.size - start, size
+        end = chunk.body + chunk.size
+    return None, end if end > start else size
 
 
 def _asf(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
     layout = _Layout(0, 16, "<Q", 24, 1, _ASF_DATA, 0, None)
     for chunk in _chunks(file, start, size, layout):
-        if chunk.name == _ASF_DATA and chunk.body + chunk.size > size and chunk.size < 1 << 62:
-            return chunk.size, size - chunk.body
-    return None, 0
+        end = chunk.body + chunk.size
+        if chunk.name == _ASF_DATA:
+            return (end - start, size) if size < end < 1 << 62 else (None, end if end <= size else size)
+    return None, size
 
 
-def _matroska(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
+def _matroska(file: BinaryIO, start: int, size: int) -> Look:
+    whole = Look((Part(b"", start, size),), start == 0)
     head = piece(file, start, 4096)
-    position = 4
-    length, position = _vint(head, position)
+    length, position = _vint(head, 4)
     position += length or 0
     if head[position : position + 4] != _SEGMENT_OF_EBML:
-        return None, 0
+        return whole
     length, position = _vint(head, position + 4)
-    body = start + position
-    return (length, size - body) if length is not None and body + length > size else (None, 0)
+    is_cut = length is not None and start + position + length > size
+    return whole._replace(promised=length, present=size - start - position, cut=True) if is_cut else whole
 
 
 def _vint(data: bytes, position: int) -> tuple[int | None, int]:

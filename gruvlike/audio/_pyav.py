@@ -27,7 +27,7 @@ _TOO_SHORT = 1.0  # from here on the file is refused
 _MOST_LOST = 20  # packets
 # The lengths of these formats are in their headers, of some in that of the sound; FFmpeg estimates those of others.
 _BY_STREAM = ("mov", "avi", "ape", "wv", "tta", "tak", "mpc", "mpc8", "dsf", "wav", "w64", "caf", "aiff")
-_EXACT = (*_BY_STREAM, "matroska", "asf")
+_EXACT = (*_BY_STREAM, "matroska", "asf", "flv")
 _COUNTED = ("mp3", "aac")  # damage to these is seen by their frames, and players pass over the rest
 
 
@@ -116,17 +116,19 @@ def _joined(frames: Iterable["AudioFrame"]) -> Iterator[Chunk]:
     """Makes chunks of float samples of many small frames; rate and channels of a chunk are those of its frames."""
     import av
 
-    kind, planar, waiting = None, None, list[np.ndarray]()
+    kind, scaler, waiting = None, None, list[np.ndarray]()
     for frame in frames:
         now = (frame.sample_rate, frame.layout.name, frame.format.name)
         if kind != now or sum(map(len, waiting)) >= _FRAMES:
             if kind and waiting:
                 yield Chunk(kind[0], np.concatenate(waiting))
             waiting = []
-        if planar is None or kind != now:  # it only scales integers to floats: rate and channels stay
-            planar = av.AudioResampler(format="fltp", layout=frame.layout, rate=frame.sample_rate)
+        if scaler is None or kind != now:
+            # It only scales integers to floats: rate and channels stay. Channels come interleaved, because PyAV reads
+            # behind the end of its list where more than eight of them come apart, which can end the process.
+            scaler = av.AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
         kind = now
-        waiting += [part.to_ndarray().T for part in planar.resample(frame)]
+        waiting += [part.to_ndarray().reshape(-1, frame.layout.nb_channels) for part in scaler.resample(frame)]
     if kind and waiting:
         yield Chunk(kind[0], np.concatenate(waiting))
 

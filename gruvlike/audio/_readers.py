@@ -168,5 +168,5 @@ def _tell_doubts(path: Path, look: Look, seconds: float) -> None:
         promised = seconds * look.promised / look.present
         logger.warning("%r: its header promises %.2f s; %.2f s are there, and are read.", str(path), promised, seconds)
     elif look.about and abs(seconds - look.about) > max(_STRAY * look.about, _INEXACT):
-        text = "%r: by the bytes a second in its header it has %.2f s, and %.2f s were read. Is its sample rate right?"
+        text = "%r: by another number of its header it has %.2f s, and %.2f s were read. Is its sample rate right?"
         logger.warning(text, str(path), look.about, seconds)

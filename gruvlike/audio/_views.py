@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 _BLOCK = 1 << 20
+_MOST = 1 << 62
 _TAGS = (b"TAG", b"ID3", b"3DI", b"APETAGEX", b"LYRICSBEGIN")
 
 
@@ -102,6 +103,8 @@ def is_tag(head: bytes) -> bool:
 
 def piece(file: BinaryIO, start: int, size: int) -> bytes:
     """Returns `size` bytes of `file` from `start`; fewer at its end."""
+    if not 0 <= start < _MOST or size < 0:  # a header can tell any number
+        return b""
     file.seek(start)
     return file.read(size)
 

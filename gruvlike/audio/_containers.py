@@ -29,6 +29,7 @@ _KNOWN_CHUNKS = (
     b"FLLR",
 )
 _LEAST_BEFORE, _MOST_BEFORE = 24, 4096  # bytes in front of the samples of an AU file that need no word
+_LEAST_CUT = 64  # bytes that may lack without a refusal
 _LEAST_REST = 16  # bytes behind the sound that are not worth a word
 
 
@@ -74,7 +75,7 @@ _LAYOUTS = {
     b"riff": _Layout(40, 16, "<Q", 24, 8, _W64_DATA, 0, (16, "<Q")),
     b"caff": _Layout(8, 4, ">q", 0, 1, b"data", 4, None),
 }
-_MPEG_IN_WAV = (0x50, 0x55)
+_MPEG_IN_WAV, _PCM_IN_WAV = (0x50, 0x55), (1, 3, 0xFFFE)
 _FORMS = (b"WAVE", b"AIFF", b"AIFC")
 _BOXES = (b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"udta", b"meta", b"sidx", b"styp", b"uuid")
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -155,9 +156,9 @@ def _with_length(file: BinaryIO, look: Look, form: bytes, samples_at: int, stop:
         rate = mantissa * 2.0 ** (min(exponent & 0x7FFF, 16_500) - 16_446)
         return look._replace(about=frames / rate if rate else 0.0)
     codec, byte_rate = struct.unpack(layout.size[0] + "H6xI8x", form)
-    if codec not in _MPEG_IN_WAV:
-        return look._replace(about=(stop - samples_at) / byte_rate if byte_rate else 0.0)
-    inner = _frames.look(file, samples_at, stop)
+    if codec in _PCM_IN_WAV and byte_rate:
+        return look._replace(about=(stop - samples_at) / byte_rate)
+    inner = _frames.look(file, samples_at, stop) if codec in _MPEG_IN_WAV else None
     return look._replace(seconds=inner.seconds, note=inner.note) if inner else look
 
 
@@ -169,19 +170,19 @@ def _compared(
     wide = layout.size != "<I" and layout.size != ">I"
     if promised > present:
         if promised < 0 or promised >= (1 << 62 if wide else _UNKNOWN):
-            return None if present <= _MOST_32 or wide else (size, None)
-        if promised - present <= samples_at:  # the header was counted as sound
+            return None if wide else (size, None)
+        if promised - present <= max(samples_at, _LEAST_CUT):  # the header was counted as sound
             return (size, promised) if present > 0 else None
         return samples_at + promised, promised
-    if promised < 0:
+    if promised < 0 and layout.counted == 0:
         return None
-    stop = samples_at + promised
+    stop = samples_at + max(promised, 0)
     if _is_rest(file, stop, size, layout):
         return None
     head = piece(file, _next(stop, layout), 12)
     if head[:4] in _LAYOUTS and head[8:12] in _FORMS:
         return stop, promised
-    return size, promised
+    return size, max(promised, 0)
 
 
 def _corrected(

@@ -105,7 +105,6 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
     frame_seconds = one.samples / one.rate
     seconds = count.seconds - is_header * frame_seconds
     least = seconds - frame_seconds - trimmed / one.rate
-    by_name = first == 0 or piece(file, 0, 3) == b"ID3"  # libsndfile and PyAV know this tag
     if first - start > _LEAST_HOLE:
         count.holes.insert(0, (0.0, (first - start) * seconds / max(count.covered, 1)))
     notes = [f"is damaged after {at:.2f} s, where {lost:.2f} s or more are missing" for at, lost in count.holes]
@@ -113,8 +112,10 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
         notes.append(f"its header promises {promised * frame_seconds:.2f} s, {seconds:.2f} s are there")
     elif count.cut and not promised:
         notes.append(f"ends after {seconds:.2f} s within a frame: is it cut off?")
-    stop = size if one.kind[0] < 4 else count.stop  # zeros behind the frames of AAC and AC-3 are too much for FFmpeg
-    part = Part(b"", 0 if by_name else first, stop)
+    # libsndfile and PyAV know a tag in front of MP3, and behind it. Zeros behind the frames are too much for them.
+    plain = one.kind[0] < 4 and piece(file, count.stop, 1) != b"\0"
+    by_name = plain and (first == 0 or piece(file, 0, 3) == b"ID3")
+    part = Part(b"", 0 if by_name else first, size if plain else count.stop)
     return Look((part,), by_name, seconds=max(least, 0.0), note="; ".join(notes))
 
 

@@ -34,7 +34,10 @@ def look(path: Path) -> Look:
                 return found
         stop = _end(file, start, size)
         found = _frames.look_at_amr(file, start, stop)
-        note = "ends within a packet: is it cut off?" if _is_stream(file, start) and (stop - start) % 188 else ""
+        is_cut = (
+            _is_stream(file, start) and piece(file, stop - (stop - start) % 188, 1) == b"G" and (stop - start) % 188
+        )
+        note = "ends within a packet: is it cut off?" if is_cut else ""
     return found or Look((Part(b"", start, stop),), start == 0 and stop == size, note=note)
 
 

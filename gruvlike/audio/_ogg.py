@@ -63,11 +63,12 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
 
 
 def _advance(stream: _Stream, granule: int, number: int, ended: bool) -> None:
-    stream.number, stream.ended = number, ended
     if granule > 0:
-        # A recording of a radio stream begins where the radio was: the first page with sound counts from there.
-        stream.first = stream.first if stream.first is not None else granule
+        # A recorded radio stream begins where the radio was: the numbers of its pages jump behind the header.
+        begin = 0 if number == stream.number + 1 else granule
+        stream.first = begin if stream.first is None else stream.first
         stream.granule = granule
+    stream.number, stream.ended = number, ended
 
 
 def _fault(page: bytes, checksum: int, stream: _Stream, number: int) -> str | None:

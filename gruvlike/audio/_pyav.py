@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 ADVICE = 'M4A, AAC, WMA and the like need the extra `av`: pip install "gruvlike[av]".'
 _FRAMES = 1 << 17
 _STEADY = 0.05  # seconds by which the times of frames may be inexact
-_SHORT = 0.1  # seconds by which a sound may be shorter than its header says, without a word,
-_LEAD = 2048  # and samples that an encoder puts in front, which count for some and not for others
+_SHORT = 0.1  # seconds by which a sound may be shorter than its header says, without a word
+_LEAD = 2048  # samples that an encoder puts in front, which the length of a Matroska file counts and a decoder drops
 _TOO_SHORT = 1.0  # from here on the file is refused
 _MOST_LOST = 20  # packets
 # The lengths of these formats are in their headers, of some in that of the sound; FFmpeg estimates those of others.
@@ -85,7 +85,8 @@ def chunks(source: View, wanted: float, name: str, strict: bool = False) -> Iter
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         tally = _Tally()
         yield from _joined(_frames(container, stream, tally))
-        _judge(tally, stream.rate, _promised(container, stream, tally), wanted, name, strict)
+        lead = _LEAD / stream.rate if "matroska" in container.format.name else 0.0
+        _judge(tally, _promised(container, stream, tally) - lead, wanted, name, strict)
 
 
 def _frames(container: "InputContainer", stream: "AudioStream", tally: _Tally) -> Iterator["AudioFrame"]:
@@ -145,7 +146,7 @@ def _promised(container: "InputContainer", stream: "AudioStream", tally: _Tally)
     return (container.duration or 0) / 1_000_000
 
 
-def _judge(tally: _Tally, rate: int, promised: float, wanted: float, name: str, strict: bool) -> None:
+def _judge(tally: _Tally, promised: float, wanted: float, name: str, strict: bool) -> None:
     """Raises if sound is missing, or says how many seconds are, where they are few."""
     damaged = sum(seconds for _, seconds in tally.lost)
     if not tally.seconds:
@@ -160,10 +161,10 @@ def _judge(tally: _Tally, rate: int, promised: float, wanted: float, name: str, 
         promised = promised if short > _SHORT else tally.seconds * wanted
         reason = f"its header promises {promised:.2f} s, {tally.seconds:.2f} s are there"
         raise FaultError(reason, at=tally.seconds)
-    if tally.lost or (tally.stopped and not promised):
+    if tally.lost or (tally.stopped and promised <= 0):
         logger.warning("%r: %d packets cannot be decoded, %.2f s.", name, max(len(tally.lost), 1), damaged)
     if tally.gaps:
         place = tally.gaps[0][0]
         logger.warning("%r: %.2f s are missing in it, the first of them after %.2f s.", name, missing, place)
-    elif promised and abs(short) > _SHORT + _LEAD / rate:
+    elif promised > 0 and abs(short) > _SHORT:
         logger.warning("%r: its header promises %.2f s, %.2f s were found.", name, promised, tally.seconds)

@@ -1,7 +1,7 @@
-"""The chain of generators behind `stream`: decode, mix down, filter, resample, clip, cut into blocks."""
+"""The chain of generators behind `stream`: decode, mix down, resample, filter, clip, cut into blocks."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,6 @@ from gruvlike.audio._sound import Chunk
 logger = logging.getLogger(__name__)
 
 Pieces = Iterable[tuple[int, np.ndarray]]  # (sample rate, mono samples)
-Step = Callable[[np.ndarray], np.ndarray]
-
 _MOST_HZ, _MOST_TIMES = 10_000_000, 1000  # rates beyond are damage, and would fill the memory
 _LOUDEST = 1e9  # full scale is 1: what is beyond is no sound, and would overflow in the resampler
 _CANCELED = 1e-3  # share of the power that channels without relation leave to their mean
@@ -82,20 +80,20 @@ def _mean(block: np.ndarray) -> tuple[np.ndarray, bool, int | None]:
         if channels == 1:
             return mono, True, None
         mono *= np.float32(1 / channels)
-        powers = np.einsum("ij,ij->j", block, block)
-        power = float(powers.sum())
+        flat = block.reshape(-1)
+        power = float(np.dot(flat, flat))
         audible = power > _AUDIBLE * block.size
         cancels = audible and float(np.dot(mono, mono)) * channels**2 < _CANCELED * power
-    return mono, audible, int(powers.argmax()) if cancels else None
+        loudest = int(np.square(block).sum(axis=0).argmax()) if cancels else None
+    return mono, audible, loudest
 
 
 def _finite(path: Path, pieces: Pieces) -> Iterator[tuple[int, np.ndarray]]:
     bad = total = 0
     for rate, chunk in pieces:
         total += chunk.size
-        fine = np.abs(chunk) < _LOUDEST  # NaN is not
-        if not fine.all():
-            bad += int(np.count_nonzero(~fine))
+        if not -_LOUDEST < np.min(chunk, initial=0) <= np.max(chunk, initial=0) < _LOUDEST:  # NaN is not
+            bad += int(np.count_nonzero(~(np.abs(chunk) < _LOUDEST)))
         elif not bad:  # after a bad chunk the rest is only counted, for the error
             yield rate, chunk
     if bad:
@@ -106,10 +104,7 @@ def _finite(path: Path, pieces: Pieces) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _resampled(pieces: Pieces, sample_rate: int, high_pass_hz: float | None) -> Iterator[np.ndarray]:
-    """Yields filtered samples at `sample_rate`; where the rate changes within a file, a new resampler begins.
-
-    The filter comes before the resampler: to that, an offset is a step at either end of the file.
-    """
+    """Yields filtered samples at `sample_rate`; where the rate changes within a file, a new resampler begins."""
     rate: int | None = None
     steps: _Steps | None = None
     for now, chunk in pieces:
@@ -124,35 +119,35 @@ def _resampled(pieces: Pieces, sample_rate: int, high_pass_hz: float | None) -> 
 
 
 class _Steps:
-    """High-pass and resampler of the samples at one rate, with their states."""
+    """Resampler and high-pass of the samples at one rate, with their states."""
 
     def __init__(self, rate: int, sample_rate: int, high_pass_hz: float | None):
+        self._high_pass = None if high_pass_hz is None else _HighPass(high_pass_hz, sample_rate)
         self._size = max(_RESAMPLED * rate // sample_rate, 1)  # samples at a time that are resampled
-        # A file whose rate is too low for the cutoff is filtered at the rate of the result.
-        first = high_pass_hz is not None and high_pass_hz < 0.49 * rate
-        self._before: Step = _HighPass(high_pass_hz, rate) if high_pass_hz and first else _unchanged
-        self._after: Step = _HighPass(high_pass_hz, sample_rate) if high_pass_hz and not first else _unchanged
+        self._offset: np.float32 | None = None
         self._resampler: soxr.ResampleStream | None = None
         if rate != sample_rate:
             self._resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
 
     def __call__(self, chunk: np.ndarray) -> Iterator[np.ndarray]:
         """Yields the samples that a chunk gives."""
-        chunk = self._before(chunk)
         if self._resampler is None:
-            yield self._after(chunk)
+            yield self._filtered(chunk)
             return
+        if self._high_pass:
+            # To the resampler, an offset is a step at either end of the file, which the high-pass does not remove.
+            self._offset = np.float32(chunk.mean(dtype=np.float64)) if self._offset is None else self._offset
+            chunk = chunk - self._offset
         for start in range(0, chunk.size, self._size):
-            yield self._after(self._resampler.resample_chunk(chunk[start : start + self._size]))
+            yield self._filtered(self._resampler.resample_chunk(chunk[start : start + self._size]))
 
     def last(self) -> Iterator[np.ndarray]:
         """Yields the samples that the resampler holds back."""
         if self._resampler is not None:
-            yield self._after(self._resampler.resample_chunk(np.empty(0, np.float32), last=True))
+            yield self._filtered(self._resampler.resample_chunk(np.empty(0, np.float32), last=True))
 
-
-def _unchanged(chunk: np.ndarray) -> np.ndarray:
-    return chunk
+    def _filtered(self, chunk: np.ndarray) -> np.ndarray:
+        return self._high_pass(chunk) if self._high_pass and chunk.size else chunk
 
 
 class _HighPass:
@@ -165,8 +160,6 @@ class _HighPass:
 
     def __call__(self, chunk: np.ndarray) -> np.ndarray:
         """Returns the filtered chunk."""
-        if not chunk.size:
-            return chunk
         if self._state is None:
             self._state = sosfilt_zi(self._sections) * chunk[0]
         filtered, self._state = sosfilt(self._sections, chunk, zi=self._state)

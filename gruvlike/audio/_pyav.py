@@ -24,11 +24,11 @@ _STEADY = 0.05  # seconds by which the times of frames may be inexact
 _SHORT = 0.1  # seconds by which a sound may be shorter than its header says, without a word
 _LEAD = 2048  # samples that an encoder puts in front, which the length of a Matroska file counts and a decoder drops
 _TOO_SHORT = 1.0  # from here on the file is refused
-_MOST_LOST = 20  # packets
+_TOLERATED = 0.1  # share of damaged sound in files that players play all the same
 # The lengths of these formats are in their headers, of some in that of the sound; FFmpeg estimates those of others.
 _BY_STREAM = ("mov", "avi", "ape", "wv", "tta", "tak", "mpc", "mpc8", "dsf", "wav", "w64", "caf", "aiff")
 _EXACT = (*_BY_STREAM, "matroska", "asf", "flv")
-_COUNTED = ("mp3", "aac")  # damage to these is seen by their frames, and players pass over the rest
+_COUNTED = ("mp3", "aac")  # the damage to these was seen by their frames
 
 
 @dataclass
@@ -80,13 +80,14 @@ def chunks(source: View, wanted: float, name: str, strict: bool = False) -> Iter
         if not container.streams.audio:
             raise FaultError("it has no audio stream")
         stream = container.streams.audio[0]
-        strict = strict and container.format.name not in _COUNTED
-        if strict:
+        tolerant = container.format.name in _COUNTED or stream.codec_context.name.startswith("mp")
+        if strict and not tolerant:
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         tally = _Tally()
         yield from _joined(_frames(container, stream, tally))
         lead = _LEAD / stream.rate if "matroska" in container.format.name else 0.0
-        _judge(tally, _promised(container, stream, tally) - lead, wanted, name, strict)
+        tolerated = tally.seconds * _TOLERATED if tolerant else 0.0 if strict else _SHORT
+        _judge(tally, _promised(container, stream, tally) - lead, wanted, name, tolerated)
 
 
 def _frames(container: "InputContainer", stream: "AudioStream", tally: _Tally) -> Iterator["AudioFrame"]:
@@ -146,12 +147,12 @@ def _promised(container: "InputContainer", stream: "AudioStream", tally: _Tally)
     return (container.duration or 0) / 1_000_000
 
 
-def _judge(tally: _Tally, promised: float, wanted: float, name: str, strict: bool) -> None:
+def _judge(tally: _Tally, promised: float, wanted: float, name: str, tolerated: float) -> None:
     """Raises if sound is missing, or says how many seconds are, where they are few."""
     damaged = sum(seconds for _, seconds in tally.lost)
     if not tally.seconds:
         raise FaultError(tally.stopped or "no packet of it can be decoded")
-    if tally.lost and (strict or damaged > _SHORT or len(tally.lost) > _MOST_LOST):
+    if tally.lost and (damaged > tolerated or not tolerated):
         raise FaultError(f"{len(tally.lost)} packets ({damaged:.2f} s) cannot be decoded", at=tally.lost[0][0])
     if tally.stopped and tally.seconds < promised - _STEADY:
         raise FaultError(tally.stopped, at=tally.seconds)

@@ -73,6 +73,9 @@ def _of_part(path: Path, look: Look, part: Part) -> Iterator[Chunk]:
     if first and started and (wanted > 1 or not _pyav.is_there()):
         raise _broken(path, first)
     if not _pyav.is_there():
+        if first is None and done > look.seconds - _TOO_SHORT:
+            logger.warning("%r: %s.", str(path), _told(look.seconds, done))
+            return
         raise _without_av(path, done, first)
     try:
         for chunk in _after(done, _guarded("PyAV", _from_pyav(path, part, wanted, strict=started))):

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from gruvlike.audio import _frames
+from gruvlike.audio import _framing
 from gruvlike.audio._views import Look, Part, first_other_than_zero, is_tag, piece
 
 _UNKNOWN = 0x7FFF0000  # 32-bit lengths from here on that the file has not are those of a sound written to a pipe
@@ -119,7 +119,7 @@ def _chunked(file: BinaryIO, start: int, size: int, layout: _Layout) -> Look:
     all_of_it = Look((Part(b"", start, size),), start == 0)
     frame, long, form = 1, None, b""
     for chunk in _chunks(file, start + layout.first, size, layout):
-        if chunk.name == b"ds64":  # RF64 says here what 32 bits cannot
+        if chunk.name == b"ds64":  # RF64 has the size here that 32 bits cannot hold
             long = struct.unpack("<Q", piece(file, chunk.body + 8, 8).ljust(8, b"\0"))[0], chunk.body + 8
         if chunk.name[:4] in (b"fmt ", b"COMM"):
             form = piece(file, chunk.body, 20).ljust(20, b"\0")
@@ -158,7 +158,7 @@ def _with_length(file: BinaryIO, look: Look, form: bytes, samples_at: int, stop:
     codec, byte_rate = struct.unpack(layout.size[0] + "H6xI8x", form)
     if codec in _PCM_IN_WAV and byte_rate:
         return look._replace(about=(stop - samples_at) / byte_rate)
-    inner = _frames.look(file, samples_at, stop) if codec in _MPEG_IN_WAV else None
+    inner = _framing.look(file, samples_at, stop) if codec in _MPEG_IN_WAV else None
     return look._replace(seconds=inner.seconds, note=inner.note) if inner else look
 
 

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 Pieces = Iterable[tuple[int, np.ndarray]]  # (sample rate, mono samples)
 _MOST_HZ, _MOST_TIMES = 10_000_000, 1000  # rates beyond are damage, and would fill the memory
-_LOUDEST = 1e9  # full scale is 1: what is beyond is no sound, and would overflow in the resampler
+_LOUDEST = 1e9  # full scale is 1: a sample beyond is no sound, and would overflow in the resampler
 _CANCELED = 1e-3  # share of the power that channels without relation leave to their mean
 _AUDIBLE = 1e-10  # mean power of samples at -100 dB
 _RESAMPLED = 1 << 20  # samples at a time that the resampler may give

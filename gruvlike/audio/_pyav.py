@@ -33,7 +33,7 @@ _COUNTED = ("mp3", "aac")  # the damage to these was seen by their frames
 
 @dataclass
 class _Tally:
-    """How far a file was decoded, in seconds, and what was lost on the way."""
+    """How far a file was decoded, in seconds, and the sound that was lost on the way."""
 
     seconds: float = 0.0
     next_time: float | None = None
@@ -65,7 +65,7 @@ def chunks(source: View, wanted: float, name: str, strict: bool = False) -> Iter
 
     Args:
         source: The file. It has no name, so that FFmpeg goes by its content and opens no other file.
-        wanted: How much longer the sound is than the file, by what its header promises: 1 for a whole one.
+        wanted: How much longer than the file the sound is that its header promises: 1 for a whole one.
         name: The file in messages.
         strict: Whether each damaged checksum is a fault.
     """
@@ -106,7 +106,7 @@ def _frames(container: "InputContainer", stream: "AudioStream", tally: _Tally) -
         try:
             decoded = packet.decode()
         except av.FFmpegError:
-            if packet.size:  # the last packet is empty, and asks for what is left
+            if packet.size:  # the last packet is empty, and asks for the samples that are left
                 tally.lost.append((tally.seconds, float((packet.duration or 0) * (packet.time_base or 0))))
             continue
         for frame in decoded:

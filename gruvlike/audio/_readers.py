@@ -21,15 +21,12 @@ _STRAY = 0.05  # share by which a length may differ from that by the bytes a sec
 
 
 def chunks(path: Path) -> Iterator[Chunk]:
-    """Yields the chunks of a file.
+    """Yields the chunks of a file, and logs a warning where its length is in doubt.
 
     Raises:
         ValueError: If the file is no sound, or is not whole.
         OSError: If the system cannot read it.
         ImportError: If only PyAV might read it, and is not installed.
-
-    Warns:
-        A warning is logged where the length of the file is in doubt.
     """
     try:
         look = _look(path)
@@ -164,7 +161,7 @@ def _without_av(path: Path, done: float, first: FaultError | None) -> Exception:
 
 
 def _tell_doubts(path: Path, look: Look, seconds: float) -> None:
-    """Logs what the header says otherwise than the file, where the sound was read all the same."""
+    """Logs where the header and the sound that was read disagree."""
     if look.note:
         logger.warning("%r: %s.", str(path), look.note)
     if look.promised is not None and look.present:

@@ -21,7 +21,7 @@ def chunks(source: Path | View, wanted: float) -> Iterator[Chunk]:
 
     Args:
         source: The file.
-        wanted: How much longer the sound is than the file, by what its header promises: 1 for a whole one.
+        wanted: How much longer than the file the sound is that its header promises: 1 for a whole one.
     """
     with _opened(source) as file:
         rate = file.samplerate

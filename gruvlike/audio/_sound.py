@@ -1,4 +1,4 @@
-"""What the readers give: chunks of sound, or the reason why there is none."""
+"""Chunks of sound, which the readers give, or the reason why there is none."""
 
 from typing import NamedTuple
 

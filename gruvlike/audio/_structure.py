@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import BinaryIO
 
-from gruvlike.audio import _containers, _frames, _ogg
+from gruvlike.audio import _containers, _framing, _ogg
 from gruvlike.audio._views import Look, Part, first_other_than_zero, piece
 
 _BUFFER = 1 << 16
@@ -28,12 +28,12 @@ def look(path: Path) -> Look:
     with open(path, "rb", buffering=_BUFFER) as file:
         size = file.seek(0, 2)
         start = _beginning(file)
-        for one in (_containers.look, _ogg.look, _frames.look_at_flac, _frames.look):
+        for one in (_containers.look, _ogg.look, _framing.look_at_flac, _framing.look):
             found = one(file, start, size)
             if found is not None:
                 return found
         stop = _end(file, start, size)
-        found = _frames.look_at_amr(file, start, stop)
+        found = _framing.look_at_amr(file, start, stop)
         is_cut = (
             _is_stream(file, start) and piece(file, stop - (stop - start) % 188, 1) == b"G" and (stop - start) % 188
         )
@@ -54,7 +54,7 @@ def is_sound(path: Path) -> bool:
         if _is_known(head):
             return True
         size = file.seek(0, 2)
-        return bool(start or head[:1] == b"\xff") and _frames.look(file, start, size) is not None
+        return bool(start or head[:1] == b"\xff") and _framing.look(file, start, size) is not None
 
 
 def _is_known(head: bytes) -> bool:
@@ -85,7 +85,7 @@ def _beginning(file: BinaryIO) -> int:
         box = head.find(b"ftyp", 0, 8)
         if box > 0:  # the size in front of this word begins with zeros itself
             return other + box - 4
-        if not _is_known(head) and not head.startswith(b"ID3") and not _frames.header(head):
+        if not _is_known(head) and not head.startswith(b"ID3") and not _framing.header(head):
             return start
         start = other
 

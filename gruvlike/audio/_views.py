@@ -34,7 +34,7 @@ class Look(NamedTuple):
         promised: Bytes of sound that the header promises; `None` where it promises nothing that can be checked.
         present: Bytes of sound that are there.
         cut: Whether the file is cut off, so that they are too few.
-        seconds: A length that was counted frame by frame, less what a decoder may trim; 0 where none was.
+        seconds: A length that was counted frame by frame, less the samples that a decoder may trim; 0 where none was.
         about: A length by the bytes a second that the header tells, or 0.
         damage: Where the file breaks off, in seconds, and why; `None` for a whole one.
         note: A doubt about the file that is worth a warning, or "".
@@ -77,7 +77,7 @@ class View(io.RawIOBase):
         self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: size}[whence])
         return self._at
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # The base class takes more kinds.
         """Reads up to as many bytes as the buffer holds."""
         header, start, stop = self._part
         if self._at < len(header):

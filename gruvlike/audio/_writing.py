@@ -1,6 +1,6 @@
-"""The formats that `write` offers, and what each of them can hold.
+"""The formats that `write` offers, with the rates and sizes that each of them can hold.
 
-What libsndfile refuses, it refuses after the file was begun, or not at all: a rate of 384 kHz ends the process in its
+libsndfile refuses the others after the file was begun, or not at all: a rate of 384 kHz ends the process in its
 Vorbis encoder, and some formats come back as other samples. So the limits stand here and are checked before.
 """
 
@@ -24,9 +24,9 @@ class _Format(NamedTuple):
     """A file format.
 
     Attributes:
-        kind: libsndfile's name for it.
+        kind: The name that libsndfile gives it.
         subtypes: The sample formats in it that come back as they were written; the first one is the default.
-        most_bytes: What the lengths in its header can tell, or `None`.
+        most_bytes: The largest size that its header can tell, or `None`.
     """
 
     kind: str

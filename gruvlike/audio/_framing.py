@@ -30,7 +30,7 @@ _LEAST_HOLE = 4  # bytes between frames that are not worth a word
 
 
 class Frame(NamedTuple):
-    """The header of a frame: its bytes, its samples at a rate, and what frames of one stream have in common."""
+    """The header of a frame: its bytes, its samples at a rate, and the kind that all frames of a stream share."""
 
     size: int
     samples: int

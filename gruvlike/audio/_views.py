@@ -84,8 +84,9 @@ class View(io.RawIOBase):
             data = header[self._at : self._at + len(buffer)]
         else:
             place = start + self._at - len(header)
-            self._file.seek(place)
-            data = self._file.read(max(0, min(len(buffer), stop - place))) or b""
+            size = max(0, min(len(buffer), stop - place))
+            self._file.seek(place if size else 0)  # a header can send a reader to any place
+            data = self._file.read(size) or b""
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

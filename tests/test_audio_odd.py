@@ -77,7 +77,9 @@ def test_an_mp3_behind_other_bytes(sounds, changed, junk):
 def test_tags_and_zeros_behind_a_sound(sounds, changed, name, rest, caplog):
     path = changed(name, lambda data: data + rest)
     assert audio.read(path, RATE).size == sounds[1][name].size
-    assert not caplog.records
+    doubted = len(rest) > 1000 and name in ("s.aac", "s.ac3", "s.mp2")  # no length: a download may have stopped there
+    assert ("zeros follow: is it cut off?" in caplog.text) == doubted
+    assert len(caplog.records) == doubted
 
 
 def test_chunks_behind_a_wav_are_no_sound(sounds, changed, caplog):

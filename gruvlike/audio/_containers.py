@@ -64,6 +64,15 @@ class _Chunk(NamedTuple):
     size: int
 
 
+class _Data(NamedTuple):
+    """The samples by the header: their place and bytes, the place and format of that size, and the format chunk."""
+
+    samples_at: int
+    promised: int
+    field: tuple[int, str]
+    form: bytes
+
+
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _RIFF = _Layout(12, 4, "<I", 0, 2, b"data", 0, (4, "<I"))
 _LAYOUTS = {
@@ -116,49 +125,56 @@ def _chunks(file: BinaryIO, position: int, size: int, layout: _Layout) -> Iterat
 
 
 def _chunked(file: BinaryIO, start: int, size: int, layout: _Layout) -> Look:
+    """Returns the structure of a container whose samples are the body of one chunk."""
     all_of_it = Look((Part(b"", start, size),), start == 0)
-    frame, long, form = 1, None, b""
+    data = _data_of(file, start, size, layout)
+    if data is None:
+        return all_of_it
+    found = _compared(file, data.samples_at, data.promised, size, layout)
+    if found is None:
+        stop = min(data.samples_at + data.promised, size) if data.promised > 0 else size
+        last = _before_rest(file, stop, size, layout)
+        whole = all_of_it if last == size else Look((Part(b"", start, last),), by_name=False)
+        return _with_length(file, whole, data, stop, layout)
+    stop, promised = found
+    if stop > size:
+        return all_of_it._replace(promised=data.promised, present=max(size - data.samples_at, 0), cut=True)
+    if stop < size:  # another file begins behind this one
+        behind = look(file, _next(stop, layout), size)
+        if behind:
+            own = Part(b"", start, _next(stop, layout))
+            return behind._replace(parts=(own, *behind.parts), by_name=False)
+    corrected = Look(_corrected(file, start, stop, layout, data), False, promised, stop - data.samples_at)
+    return _with_length(file, corrected, data, stop, layout)
+
+
+def _data_of(file: BinaryIO, start: int, size: int, layout: _Layout) -> _Data | None:
+    """Returns where the samples are, by the header; `None` if it does not come to that."""
+    form, long = b"", None
     for chunk in _chunks(file, start + layout.first, size, layout):
         if chunk.name == b"ds64":  # RF64 has the size here that 32 bits cannot hold
-            long = struct.unpack("<Q", piece(file, chunk.body + 8, 8).ljust(8, b"\0"))[0], chunk.body + 8
+            long = struct.unpack("<Q", piece(file, chunk.body + 8, 8).ljust(8, b"\0"))[0], (chunk.body + 8, "<Q")
         if chunk.name[:4] in (b"fmt ", b"COMM"):
             form = piece(file, chunk.body, 20).ljust(20, b"\0")
-            frame = _frame_size(form, layout)
-        if chunk.name != layout.data:
-            continue
-        promised, field = chunk.size - layout.before, (chunk.size_at, layout.size)
-        if long and chunk.size == 0xFFFFFFFF:
-            promised, field = long[0], (long[1], "<Q")
-        samples_at = chunk.body + layout.before
-        found = _compared(file, samples_at, promised, size, layout)
-        if found is None:
-            stop = min(samples_at + promised, size) if promised > 0 else size
-            last = _before_rest(file, stop, size, layout)
-            whole = all_of_it if last == size else Look((Part(b"", start, last),), by_name=False)
-            return _with_length(file, whole, form, samples_at, stop, layout) if form else whole
-        stop, promised_or_none = found
-        if stop > size:
-            return all_of_it._replace(promised=promised, present=max(size - samples_at, 0), cut=True)
-        parts = _corrected(file, start, samples_at, stop, layout, field, frame)
-        if stop < size and not _is_rest(file, stop, size, layout):  # another file begins behind this one
-            behind = look(file, _next(stop, layout), size) or look(file, stop, size)
-            if behind and promised_or_none == stop - samples_at:
-                own = (Part(b"", start, _next(stop, layout)),)
-                return behind._replace(parts=own + behind.parts, by_name=False)
-        return Look(parts, False, promised_or_none, stop - samples_at)
-    return all_of_it
+        if chunk.name == layout.data:
+            told = chunk.size - layout.before, (chunk.size_at, layout.size)
+            promised, field = long if long and chunk.size == 0xFFFFFFFF else told
+            return _Data(chunk.body + layout.before, promised, field, form)
+    return None
 
 
-def _with_length(file: BinaryIO, look: Look, form: bytes, samples_at: int, stop: int, layout: _Layout) -> Look:
+def _with_length(file: BinaryIO, look: Look, data: _Data, stop: int, layout: _Layout) -> Look:
     """Adds the length by other numbers of the header: of frames, or of bytes a second, or of frames of MP3."""
+    if not data.form:
+        return look
     if layout.data == b"SSND":
-        frames, exponent, mantissa = struct.unpack(">2xI2xHQ", form[:18])
+        frames, exponent, mantissa = struct.unpack(">2xI2xHQ", data.form[:18])
         rate = mantissa * 2.0 ** (min(exponent & 0x7FFF, 16_500) - 16_446)
         return look._replace(about=frames / rate if rate else 0.0)
-    codec, byte_rate = struct.unpack(layout.size[0] + "H6xI8x", form)
+    codec, byte_rate = struct.unpack(layout.size[0] + "H6xI8x", data.form)
     if codec in _PCM_IN_WAV and byte_rate:
-        return look._replace(about=(stop - samples_at) / byte_rate)
-    inner = _framing.look(file, samples_at, stop) if codec in _MPEG_IN_WAV else None
+        return look._replace(about=(stop - data.samples_at) / byte_rate)
+    inner = _framing.look(file, data.samples_at, stop) if codec in _MPEG_IN_WAV else None
     return look._replace(seconds=inner.seconds, note=inner.note) if inner else look
 
 
@@ -185,23 +201,21 @@ def _compared(
     return size, max(promised, 0)
 
 
-def _corrected(
-    file: BinaryIO, start: int, samples_at: int, stop: int, layout: _Layout, field: tuple[int, str], frame: int
-) -> tuple[Part, ...]:
+def _corrected(file: BinaryIO, start: int, stop: int, layout: _Layout, data: _Data) -> tuple[Part, ...]:
     """Returns the parts of the samples up to `stop`, with the right sizes in the header of each."""
-    length = stop - samples_at
-    if length > _MOST_32 and field[1] in ("<I", ">I"):
+    length = stop - data.samples_at
+    at, form = data.field
+    if length > _MOST_32 and form in ("<I", ">I"):
+        frame = _frame_size(data.form, layout) if data.form else 1
         length = _SEGMENT // frame * frame
     parts = []
-    for first in range(samples_at, stop, max(length, 1)):
+    for first in range(data.samples_at, stop, max(length, 1)):
         size = min(length, stop - first)
-        header = bytearray(piece(file, start, samples_at - start))
-        at, form = field
+        header = bytearray(piece(file, start, data.samples_at - start))
         struct.pack_into(form, header, at - start, size + layout.before + layout.counted)
         if layout.outer:
-            outer_at, outer_form = layout.outer
             everything = len(header) + size - (0 if layout.counted else 8)
-            struct.pack_into(outer_form, header, outer_at, min(everything, 0xFFFFFFFF if outer_at == 4 else everything))
+            struct.pack_into(layout.outer[1], header, layout.outer[0], everything)
         parts.append(Part(bytes(header), first, first + size))
     return tuple(parts)
 

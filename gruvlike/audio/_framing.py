@@ -26,6 +26,7 @@ _AC3_BLOCKS = (1, 2, 3, 6)
 _SYNCS = (b"\xff", b"\x0bw")  # the first bytes of a frame
 _AMR = {b"#!AMR\n": (12, 13, 15, 17, 19, 20, 26, 31, 5), b"#!AMR-WB\n": (17, 23, 32, 36, 40, 46, 50, 58, 60, 5)}
 _SEARCHED = 1 << 16  # bytes in front of the first frame that are searched for it
+_LEAST_ZEROS = 1024  # bytes behind the frames that are worth a word
 _LEAST_HOLE = 4  # bytes between frames that are not worth a word
 
 
@@ -110,6 +111,10 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
     notes = [f"is damaged after {at:.2f} s, where {lost:.2f} s or more are missing" for at, lost in count.holes]
     if promised and promised * frame_seconds > seconds + frame_seconds * 1.5:
         notes.append(f"its header promises {promised * frame_seconds:.2f} s, {seconds:.2f} s are there")
+    elif not promised and piece(file, count.stop, min(_LEAST_ZEROS, size - count.stop)) == bytes(
+        _LEAST_ZEROS
+    ):  # of a download that stopped
+        notes.append(f"ends after {seconds:.2f} s, and zeros follow: is it cut off?")
     elif count.cut and not promised:
         notes.append(f"ends after {seconds:.2f} s within a frame: is it cut off?")
     # libsndfile and PyAV know a tag in front of MP3, and behind it. Zeros behind the frames are too much for them.

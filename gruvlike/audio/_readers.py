@@ -80,12 +80,13 @@ def _of_part(path: Path, look: Look, part: Part) -> Iterator[Chunk]:
             done += len(chunk.block) / chunk.rate
     except FaultError as fault:
         raise _both(path, done, first, fault) from fault
-    if first and done < first.promised - _INEXACT:
-        raise _broken(path, FaultError(f"{first}; {_told(first.promised, done)}", at=done))
+    promised = first.promised if first else 0.0
+    if done < promised - _INEXACT:
+        raise _broken(path, FaultError(f"{first}; {_told(promised, done)}", at=done))
     if done < look.seconds - _TOO_SHORT:
         raise _broken(path, FaultError(_told(look.seconds, done), at=done))
-    if done < look.seconds:
-        logger.warning("%r: %s.", str(path), _told(look.seconds, done))
+    if done < look.seconds or 0 < promised < done - _INEXACT:
+        logger.warning("%r: %s.", str(path), _told(look.seconds or promised, done))
 
 
 def _told(promised: float, done: float) -> str:

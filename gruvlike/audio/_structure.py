@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gruvlike.audio import _containers, _framing, _ogg
-from gruvlike.audio._views import Look, Part, first_other_than_zero, piece
+from gruvlike.audio._views import Look, Part, blocks, first_other_than_zero, piece
 
 _BUFFER = 1 << 16
 _ZEROS = 1 << 24  # bytes in front, or at the end, that may be zeros
 _LEAST_ZEROS = 64
+_PACKET = 188  # bytes of a packet of an MPEG stream
 _PACKED = (b"MAC ", b"wvpk", b"TTA1", b"tBaK", b"MPCK", b"MP+", b"#!AM", b"G")  # these do not end with zeros
 _SOUND = (
     *(b"riff.\x91\xcf\x11", b"caff\x00\x01", b".snd\0\0", b"fLaC", b"OggS", b"FLV\x01", b"ajkg", b"DSD ", b"FRM8"),
@@ -34,16 +35,22 @@ def look(path: Path) -> Look:
                 return found
         stop = _end(file, start, size)
         found = _framing.look_at_amr(file, start, stop)
-        is_cut = (
-            _is_stream(file, start) and piece(file, stop - (stop - start) % 188, 1) == b"G" and (stop - start) % 188
-        )
-        note = "ends within a packet: is it cut off?" if is_cut else ""
+        note = _note_on_stream(file, start, stop)
     return found or Look((Part(b"", start, stop),), start == 0 and stop == size, note=note)
 
 
-def _is_stream(file: BinaryIO, start: int) -> bool:
-    """Says whether packets of an MPEG stream begin at `start`."""
-    return all(piece(file, start + 188 * k, 1) == b"G" for k in range(3))
+def _note_on_stream(file: BinaryIO, start: int, stop: int) -> str:
+    """Returns a doubt about the packets of an MPEG stream, which are of one size; "" if they are whole, or are none."""
+    if any(piece(file, start + _PACKET * k, 1) != b"G" for k in range(3)):
+        return ""
+    damaged = 0
+    for place, block in blocks(file, start):
+        firsts = block[(start - place) % _PACKET : max(stop - place, 0) : _PACKET]
+        damaged += len(firsts) - firsts.count(b"G")
+    if damaged > 1:
+        return f"{damaged} of its {(stop - start) // _PACKET} packets are damaged"
+    ends_within = piece(file, stop - (stop - start) % _PACKET, 1) == b"G" and (stop - start) % _PACKET
+    return "ends within a packet: is it cut off?" if ends_within else ""
 
 
 def is_sound(path: Path) -> bool:
@@ -64,7 +71,9 @@ def _is_known(head: bytes) -> bool:
         or (head[:4] == b"FORM" and form in (b"AIFF", b"AIFC", b"8SVX"))
         or (head[4:8] == b"ftyp" and form in _BRANDS)
         or (head[:4] == b"\x1aE\xdf\xa3" and (b"webm" in head or b"matroska" in head))
-        or (len(head) > 376 and head[0] == head[188] == head[376] == 0x47)  # packets of an MPEG stream
+        or (
+            len(head) > 2 * _PACKET and head[0] == head[_PACKET] == head[2 * _PACKET] == 0x47
+        )  # packets of an MPEG stream
         or head.startswith(_SOUND)
     )
 

@@ -310,6 +310,11 @@ def test_bad_files_and_numbers(work, capsys):
 def test_a_song_that_cannot_be_written_is_refused_before_it_is_made(work, capsys, monkeypatch):
     monkeypatch.setattr(gl.Generator, "extend", lambda *_, **__: pytest.fail("the song was made"))
     fails(capsys, ["generate", work / "run", work / "seed.wav", work / "x.xyz"], "x.xyz", "suffix")
+    model = gl.load(work / "run/newest.keras")
+    gl.AudioModel(model.encoder, model.normalizer, model.stack, sample_rate=22_050).save(work / "fast.keras")
+    words = ["generate", work / "fast.keras", work / "seed.wav", work / "x.opus"]
+    fails(capsys, words, "must be one of 8000", "22050", "Write a .wav")
+    assert not list(work.glob("x.*"))
 
 
 @pytest.mark.parametrize(

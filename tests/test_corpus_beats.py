@@ -9,7 +9,7 @@ import pytest
 from gruvlike import Corpus, audio, cli, rhythm, tune
 from gruvlike._contracts import HasBeat
 from gruvlike._files import locked
-from gruvlike.corpus import _file
+from gruvlike.corpus import _build, _file
 
 RATE = 8000
 FIELDS = ("beat_seconds", "phase_seconds", "confidence")
@@ -168,7 +168,7 @@ def test_parts_of_an_older_version_get_beats(file, music, tmp_path, monkeypatch)
     fresh, parts = file.read_bytes(), tmp_path / "new.h5.parts"
     parts.mkdir()
     for track in Corpus(file):
-        name = f"{track.hash}-8000-20.0-v1"
+        name = f"{track.hash}-8000-20.0-v{_build._PREPARATION}"
         track.pcm.tofile(parts / f"{name}.pcm")
         about = {"hash": track.hash, "peak": track.peak, "rms": track.rms, "clipped": track.clipped}
         (parts / f"{name}.json").write_text(json.dumps(about))

@@ -7,66 +7,64 @@ three hours than for three minutes. `read` joins the blocks of `stream`. `match_
 its seed, which `loudness` measures.
 """
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from gruvlike._checks import mono, number, positive_int
 from gruvlike._files import replacing
-from gruvlike.audio import _decoding, _loudness
+from gruvlike.audio import _decoding, _finding, _loudness, _sndfile, _writing
+
+logger = logging.getLogger(__name__)
+
+_MOST_HZ = 1_000_000  # a rate beyond is a mistake, and would fill the memory
+_MOST_SAMPLES = 1 << 28  # of a block, 1 GiB
 
 
-def find(folder: str | os.PathLike) -> list[Path]:
+def find(folder: str | os.PathLike, skipped: list[tuple[Path, str]] | None = None) -> list[Path]:
     """Lists the audio files in `folder` and below, sorted by path.
 
-    Files are chosen by their suffix, in upper or lower case. Hidden files and folders (".name") are left out, because
-    other programs keep their own data in them. Links to folders are followed. Each folder is visited once, so a loop of
-    links ends.
+    Files are chosen by their suffix, in upper or lower case; a file with another suffix is chosen if it begins as a
+    sound does. Hidden files and folders (".name") are left out, because other programs keep their own data in them.
+    Links to folders are followed. Each folder is visited once, so a loop of links ends.
 
     Args:
         folder: The folder to search.
+        skipped: A list that gets (path, reason) of each file that looks like sound and cannot be read, such as MIDI
+            or a link to nowhere, and of each folder that cannot be searched. Without it they are logged as a warning.
 
     Returns:
         A list of paths, empty when there is no audio.
 
     Raises:
         FileNotFoundError, NotADirectoryError: If `folder` is no folder.
+        OSError: If `folder` itself cannot be searched.
 
     Example:
         >>> from pathlib import Path
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name in ("b.wav", "a.MP3", "notes.txt"):
+        ...     for name in ("b.wav", "a.MP3", "notes.txt", "tune.mid"):
         ...         Path(folder, name).touch()
-        ...     [path.name for path in find(folder)]
-        ['a.MP3', 'b.wav']
+        ...     skipped = []
+        ...     [path.name for path in find(folder, skipped)], [path.name for path, reason in skipped]
+        (['a.MP3', 'b.wav'], ['tune.mid'])
     """
     folder = Path(folder)
     if not folder.exists():
         raise FileNotFoundError(f"The folder to search must exist. Received: {str(folder)!r}.")
     if not folder.is_dir():
         raise NotADirectoryError(f"A folder to search is needed. Received: {str(folder)!r}, which is a file.")
-    found, seen, waiting = [], set(), [folder]
-    while waiting:
-        current = waiting.pop()
-        status = current.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        for name in os.listdir(current):
-            path = current / name
-            if name.startswith("."):
-                continue
-            if path.is_dir():
-                waiting.append(path)
-            elif path.suffix.lower() in _decoding.SNDFILE_SUFFIXES + _decoding.AV_SUFFIXES and path.is_file():
-                found.append(path)
-        waiting.sort(reverse=True)
-    return sorted(found)
+    left_out = [] if skipped is None else skipped
+    found = _finding.search(folder, left_out)
+    if skipped is None and left_out:
+        listing = "".join(f"\n  {str(path)!r}: {reason}" for path, reason in left_out)
+        logger.warning("%d files or folders look like sound and are not read:%s", len(left_out), listing)
+    return found
 
 
 def read(path: str | os.PathLike, sample_rate: int, high_pass_hz: float | None = None, clip: bool = True) -> np.ndarray:
@@ -74,8 +72,8 @@ def read(path: str | os.PathLike, sample_rate: int, high_pass_hz: float | None =
 
     Args:
         path: An audio file: WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and others. M4A, AAC, WMA and others need the extra
-            `av` (`pip install "gruvlike[av]"`).
-        sample_rate: Samples per second of the result. A file with another rate is resampled.
+            `av` (`pip install "gruvlike[av]"`). Its content decides how it is read, not its suffix.
+        sample_rate: Samples per second of the result, up to 1,000,000. A file with another rate is resampled.
         high_pass_hz: Cutoff of a high-pass filter that removes DC and infrasound, as in `Corpus.build`. `None` does
             not filter.
         clip: Whether samples beyond full scale are clipped to [-1, 1] (and logged).
@@ -84,7 +82,8 @@ def read(path: str | os.PathLike, sample_rate: int, high_pass_hz: float | None =
         Float32 samples of shape (S,).
 
     Raises:
-        ValueError: If the file is no audio, is damaged, holds no samples, or holds NaN or infinite samples.
+        ValueError: If the file is no audio, is damaged or cut short, holds no samples, or holds NaN or infinite
+            samples.
         OSError: If the file does not exist or must not be read.
         ImportError: If the format needs the extra `av`.
 
@@ -112,8 +111,8 @@ def stream(
 
     Args:
         path: An audio file, see `read`.
-        sample_rate: Samples per second of the result.
-        block_size: Samples a block.
+        sample_rate: Samples per second of the result, up to 1,000,000.
+        block_size: Samples a block, up to 2^28.
         high_pass_hz: Cutoff of a high-pass filter, see `read`.
         clip: Whether samples beyond full scale are clipped to [-1, 1] (and logged).
 
@@ -133,12 +132,14 @@ def stream(
         [300, 300, 200]
     """
     path = Path(path)
-    sample_rate = positive_int("sample_rate", sample_rate)
-    block_size = positive_int("block_size", block_size)
+    sample_rate = _at_most("sample_rate", sample_rate, _MOST_HZ)
+    block_size = _at_most("block_size", block_size, _MOST_SAMPLES)
     if high_pass_hz is not None:
         number("high_pass_hz", high_pass_hz, low=0, high=sample_rate / 2, open_low=True)
         if high_pass_hz == sample_rate / 2:
             raise ValueError(f"`high_pass_hz` must be below sample_rate / 2. Received: high_pass_hz={high_pass_hz}.")
+    if path.exists() and not (path.is_file() or path.is_dir()):  # to open a pipe waits for somebody who writes
+        raise ValueError(f"An audio file must be a regular file. Received: {str(path)!r}, a pipe or device.")
     with open(path, "rb") as file:  # `open` raises OSError for a missing or forbidden file or a folder
         if not file.read(1):
             raise ValueError(f"An audio file must hold samples. Received: {str(path)!r}, which has 0 bytes.")
@@ -175,8 +176,7 @@ def write(path: str | os.PathLike, samples: np.ndarray, sample_rate: int, subtyp
     """
     path = Path(path)
     samples = mono("samples", samples)
-    sample_rate = positive_int("sample_rate", sample_rate)
-    kind, subtype = _format(path, subtype)
+    kind, subtype = _format(path, subtype, sample_rate, len(samples))
     if subtype == "PCM_16":
         samples, over = _to_pcm(samples)
     else:
@@ -187,15 +187,7 @@ def write(path: str | os.PathLike, samples: np.ndarray, sample_rate: int, subtyp
             f"{over} of {len(samples)} samples were beyond full scale and are clipped in {str(path)!r}.", stacklevel=2
         )
     with replacing(path) as temporary:
-        try:
-            with soundfile.SoundFile(_decoding.file_name(temporary), "w", sample_rate, 1, subtype, format=kind) as file:
-                for start in range(0, len(samples), _decoding.DECODED_FRAMES):
-                    file.write(samples[start : start + _decoding.DECODED_FRAMES])
-        except soundfile.LibsndfileError as error:
-            reason = (
-                "the system refused. Is the disk full?" if error.code == _decoding.SYSTEM_ERROR else error.error_string
-            )
-            raise OSError(f"{str(path)!r} could not be written: {reason}") from error
+        _writing.write(_sndfile.file_name(temporary), str(path), samples, int(sample_rate), kind, subtype)
 
 
 def loudness(samples: np.ndarray, sample_rate: int) -> float:
@@ -278,14 +270,27 @@ def _to_pcm(samples: np.ndarray) -> tuple[np.ndarray, int]:
     return np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16), over
 
 
-def _format(path: Path, subtype: str | None) -> tuple[str, str]:
-    """Returns libsndfile's names for the file format of `path` and for the subtype."""
-    suffix = path.suffix[1:].upper()
-    kind = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}.get(suffix, suffix)
-    if kind not in soundfile.available_formats() or kind == "RAW":
-        raise ValueError(f"`path` must end in a suffix that can be written, such as .wav. Received: {str(path)!r}.")
-    subtype = subtype or ("OPUS" if suffix == "OPUS" else soundfile.default_subtype(kind))
-    if not soundfile.check_format(kind, subtype):
-        options = ", ".join(soundfile.available_subtypes(kind))
-        raise ValueError(f"`subtype` of a {kind} file must be one of {options}. Received: subtype={subtype!r}.")
-    return kind, subtype.upper()
+def _format(
+    path: Path, subtype: str | None, sample_rate: int | None = None, size: int | None = None
+) -> tuple[str, str]:
+    """Returns libsndfile's names for the file format of `path` and for the subtype.
+
+    Args:
+        path: The file.
+        subtype: The name that was asked for.
+        sample_rate: Samples per second, where they are known already.
+        size: The number of samples, likewise.
+
+    Raises:
+        ValueError: If the format cannot hold samples of this kind, rate and number.
+    """
+    if sample_rate is not None:
+        sample_rate = _at_most("sample_rate", sample_rate, _MOST_HZ)
+    return _writing.checked(path, subtype, sample_rate, size)
+
+
+def _at_most(name: str, value: int, most: int) -> int:
+    value = positive_int(name, value)
+    if value > most:
+        raise ValueError(f"`{name}` must be at most {most}. Received: {name}={value}.")
+    return value

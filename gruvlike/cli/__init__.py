@@ -1,7 +1,8 @@
 """The command line, `gruvlike prepare | beats | train | generate | measure | info | doctor`: thin over the public API.
 
 Each command is a file with the options and the function of that command. An error of the user's ends with exit code 2
-and one line, Ctrl-C with 130. Options are checked before any file is opened, and Keras is imported after that.
+and one line, Ctrl-C with 130, and `prepare` with 1 if it left files out. Options are checked before any file is opened,
+and Keras is imported after that.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after `gruvlike`. None takes those of the process.
 
     Returns:
-        The exit code: 0, 2 for an error of the user's, 130 after Ctrl-C.
+        The exit code: 0, 1 if `prepare` left files out, 2 for an error of the user's, 130 after Ctrl-C.
 
     Example:
         >>> from gruvlike import cli

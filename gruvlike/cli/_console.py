@@ -10,7 +10,8 @@ from typing import Any
 
 def say(text: str) -> None:
     """Writes a line, at once."""
-    sys.stdout.write(text + "\n")
+    encoding = sys.stdout.encoding or "utf-8"  # names of files that are no UTF-8 cannot be encoded as they are
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     sys.stdout.flush()
 
 
@@ -21,11 +22,12 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def run(command: Callable[[], None], interrupted: str) -> int:
-    """Runs `command` and returns the exit code: 0, 2 for an error of the user's, 130 after Ctrl-C.
+def run(command: Callable[[], int | None], interrupted: str) -> int:
+    """Runs `command` and returns the exit code: its own or 0, 2 for an error of the user's, 130 after Ctrl-C.
 
     Args:
-        command: The function to run. If it raises a KeyboardInterrupt with a message, that message is shown.
+        command: The function to run, which may return an exit code. If it raises a KeyboardInterrupt with a message,
+            that message is shown.
         interrupted: The words after Ctrl-C, where the exception has no message.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -34,7 +36,7 @@ def run(command: Callable[[], None], interrupted: str) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            command()
+            return command() or 0
     except KeyboardInterrupt as stop:
         complain(f"interrupted. {str(stop) or interrupted}")
         return 130
@@ -45,7 +47,6 @@ def run(command: Callable[[], None], interrupted: str) -> int:
     except (ValueError, TypeError, OSError, ImportError) as error:
         complain(f"error: {error}")
         return 2
-    return 0
 
 
 def complain(text: str) -> None:

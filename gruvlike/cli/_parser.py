@@ -33,7 +33,7 @@ class Formatter(argparse.ArgumentDefaultsHelpFormatter):
 
 def add_command(
     commands: Commands,
-    run: Callable[[argparse.Namespace], None],
+    run: Callable[[argparse.Namespace], int | None],
     *,
     help: str,
     example: str,

@@ -124,6 +124,7 @@ def generate(options: argparse.Namespace) -> None:
     model = source(model_file(options.model))
     source(options.seed)
     generator = _generator(gl.load(model), options.grains)
+    gl.audio._format(file, None, generator.sample_rate)  # not each format holds each rate
     given = _given(options)
     if options.takes is not None:
         takes = generator.takes(options.seed, options.takes, keep=options.takes, **given)

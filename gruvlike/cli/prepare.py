@@ -31,10 +31,14 @@ def add(commands: Commands) -> None:
     add_overwrite(parser, "replace an existing corpus; tracks that have not changed are taken over from it")
 
 
-def prepare(options: argparse.Namespace) -> None:
-    """Builds the corpus."""
+def prepare(options: argparse.Namespace) -> int:
+    """Builds the corpus. The exit code is 1 if files were left out; a warning lists them."""
     rate = _checks.positive_int("sample_rate", options.sample_rate)
     high_pass_hz = _checks.number("high_pass_hz", options.high_pass_hz, 0, rate * 0.499) or None
     file = target(options.file, options.overwrite)
     corpus = gl.Corpus.build(options.music, file, sample_rate=rate, high_pass_hz=high_pass_hz, strict=options.strict)
-    say(f"{file}: {len(corpus)} tracks, {clock(corpus.seconds)}, {corpus.sample_rate} Hz; {tempos_of(corpus)}")
+    left_out = f"; {len(corpus.skipped)} files left out" if corpus.skipped else ""
+    say(
+        f"{file}: {len(corpus)} tracks, {clock(corpus.seconds)}, {corpus.sample_rate} Hz; {tempos_of(corpus)}{left_out}"
+    )
+    return 1 if corpus.skipped else 0

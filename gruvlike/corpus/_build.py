@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 # A sound is silent if no sample exceeds three steps of 16 bits: dither on digital silence reaches as far.
 SILENCE = 3 / 32768
 _BLOCK_SIZE = 1 << 18
-_PREPARATION = 1  # counts changes of the samples that a file becomes: parts of another number are not used
+_PREPARATION = 2  # counts changes of the samples that a file becomes: parts of another number are not used
 
 
 Paths = str | os.PathLike | Iterable[str | os.PathLike]
@@ -60,7 +60,7 @@ def build(
     paths: Paths, file: Path, sample_rate: int, high_pass_hz: float | None, executor: Executor | None, strict: bool
 ) -> list[tuple[str, str]]:
     """Writes the corpus `file` and returns the files that were left out: (path, reason)."""
-    sources = _sources(paths)
+    sources, unread = _sources(paths)
     folder = _file.parts_of(file)
     _earlier(file, sample_rate, high_pass_hz)  # `_earlier` refuses a file of another kind before anything is made
     folder.mkdir(exist_ok=True)
@@ -69,11 +69,12 @@ def build(
         "Wait for that, or give another name."
     )
     with locked(folder / "lock", rule):
-        return _build(sources, file, folder, sample_rate, high_pass_hz, executor, strict)
+        return _build(sources, unread, file, folder, sample_rate, high_pass_hz, executor, strict)
 
 
 def _build(
     sources: list[Path],
+    unread: list[tuple[str, str]],
     file: Path,
     folder: Path,
     sample_rate: int,
@@ -89,7 +90,7 @@ def _build(
             _prepare, folder=folder, settings=settings, sample_rate=sample_rate, high_pass_hz=high_pass_hz
         )
         results = list(zip(sources, _run(prepare, sources, executor), strict=True))
-        skipped = [(str(source), reason) for source, reason in results if isinstance(reason, str)]
+        skipped = unread + [(str(source), reason) for source, reason in results if isinstance(reason, str)]
         kept = [(source, about) for source, about in results if not isinstance(about, str)]
         _report(skipped, kept, strict)
         _find_beats(kept, lambda digest: _pcm(folder, settings, earlier, digest), sample_rate)
@@ -125,23 +126,33 @@ def _earlier(file: Path, sample_rate: int, high_pass_hz: float | None) -> dict[s
     return {track.hash: track for track in tracks} if agree else {}
 
 
-def _sources(paths: Paths) -> list[Path]:
-    """Returns the audio files that `paths` (a file, a folder, or several of either) stands for, each once."""
+def _sources(paths: Paths) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Returns the files to read, each once, and (path, reason) of those that look like sound and are not read.
+
+    Args:
+        paths: A file, a folder, or several of either.
+    """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     sources: dict[Path, None] = {}
+    skipped: list[tuple[Path, str]] = []
     for path in map(Path, paths):
-        if path.is_dir():
-            sources.update(dict.fromkeys(audio.find(path)))
-        elif path.exists():
-            sources[path] = None
-        else:
-            raise FileNotFoundError(f"The music must exist. Received: {str(path)!r}.")
+        try:
+            if path.is_dir():
+                sources.update(dict.fromkeys(audio.find(path, skipped)))
+            elif path.exists():
+                sources[path] = None
+            else:
+                raise FileNotFoundError(f"The music must exist. Received: {str(path)!r}.")
+        except PermissionError as error:
+            skipped.append((path, f"cannot be opened: {error.strerror}"))
+    unread = [(str(path), reason) for path, reason in dict(skipped).items()]
     if not sources:
+        listing = "".join(f"\n  {path!r}: {reason}" for path, reason in unread)
         raise ValueError(
             f"At least one audio file is needed. Received: {', '.join(map(str, paths)) or 'no path'}, where no file "
-            "has the suffix of an audio format (.wav, .flac, .ogg, .mp3, ...)."
+            f"has the suffix of an audio format (.wav, .flac, .ogg, .mp3, ...), or begins as one.{listing}"
         )
-    return list(sources)
+    return list(sources), unread
 
 
 def _offer(folder: Path, settings: str, earlier: dict[str, _file.Track]) -> None:
@@ -173,8 +184,14 @@ def _run(prepare: Callable[..., About | str], sources: list[Path], executor: Exe
     if executor is None:
         stop = threading.Event()
         prepare = functools.partial(prepare, stop=stop)
-    sizes = [source.stat().st_size for source in sources]
-    return _parallel.run(prepare, sources, sizes, "Preparing", "file", executor, stop)
+    return _parallel.run(prepare, sources, [_size(source) for source in sources], "Preparing", "file", executor, stop)
+
+
+def _size(source: Path) -> int:
+    try:
+        return source.stat().st_size
+    except OSError:  # it is gone, or must not be looked at: `_prepare` says so
+        return 0
 
 
 def _find_beats(kept: list[tuple[Path, About]], pcm: Callable[[str], np.ndarray], sample_rate: int) -> None:

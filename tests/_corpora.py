@@ -1,0 +1,107 @@
+"""Small corpora, and processes that end where a test wants them to."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from gruvlike import Corpus
+from gruvlike.corpus import _file
+
+ROOT = Path(__file__).resolve().parents[1]
+RATE = 1000
+
+
+def made(path, pcm, **changes):
+    """Writes a corpus of some int16 arrays, and returns its path."""
+    about = [
+        {"name": f"{k}.wav", "source": f"/{k}.wav", "hash": f"{k:064x}", "peak": 0.5, "rms": 0.1, "clipped": 0, **changes}
+        for k in range(len(pcm))
+    ]
+    _file.write(path, RATE, 20.0, zip(about, pcm, strict=True))
+    return path
+
+
+def noise(count=2, size=5000, random_seed=0):
+    """Returns int16 arrays of noise."""
+    random = np.random.default_rng(random_seed)
+    return [random.integers(-9000, 9000, size).astype("int16") for _ in range(count)]
+
+
+def place_of(path, index=0):
+    """Returns the first byte and the size in bytes of the PCM of a track."""
+    track = Corpus(path)[index]
+    return track._offset, 2 * len(track)
+
+
+def flipped(path, place, bit=1):
+    """Changes one byte of a file."""
+    with open(path, "r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ bit]))
+
+
+def python(code, *arguments, cwd=None, timeout=600):
+    """Runs Python code in a process of its own and returns its output."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# Forks children that do a piece of work and are killed inside of it; one import of the package serves all of them.
+KILLING = """
+import os, random, signal, sys, time
+import gruvlike as gl
+
+def child(work):
+    started = time.perf_counter()
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid, started
+
+def whole(work):
+    pid, started = child(work)
+    assert os.waitpid(pid, 0)[1] == 0, "the work itself fails"
+    return time.perf_counter() - started
+
+def killed(work, seconds):
+    pid, _ = child(work)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+def kill_often(work, trials, check):
+    usual = min(whole(work), whole(work))
+    check(False)
+    inside = 0
+    for trial in range(trials):
+        inside += killed(work, random.uniform(0, 1.1 * usual))
+        check(True)
+        whole(work)
+        check(False)
+    print("inside", inside)
+"""
+
+
+def killed(code, trials, folder, random_seed=0):
+    """Runs `code`, which defines `work` and `check(was_killed)`; returns how many kills came inside the work."""
+    text = f"{KILLING}\nrandom.seed({random_seed})\n{textwrap.dedent(code)}\nkill_often(work, {trials}, check)\n"
+    return int(python(text, cwd=folder).split()[-1])
+
+

@@ -65,7 +65,7 @@ def replacing(path: str | os.PathLike, sync: bool = False, sweep_first: bool = T
         raise
 
 
-def sweep(folder: str | os.PathLike) -> None:
+def sweep(folder: Path) -> None:
     """Removes the working folders of writers that were killed, and nothing else."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:

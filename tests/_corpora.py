@@ -18,7 +18,15 @@ RATE = 1000
 def made(path, pcm, **changes):
     """Writes a corpus of some int16 arrays, and returns its path."""
     about = [
-        {"name": f"{k}.wav", "source": f"/{k}.wav", "hash": f"{k:064x}", "peak": 0.5, "rms": 0.1, "clipped": 0, **changes}
+        {
+            "name": f"{k}.wav",
+            "source": f"/{k}.wav",
+            "hash": f"{k:064x}",
+            "peak": 0.5,
+            "rms": 0.1,
+            "clipped": 0,
+            **changes,
+        }
         for k in range(len(pcm))
     ]
     _file.write(path, RATE, 20.0, zip(about, pcm, strict=True))
@@ -86,11 +94,12 @@ def killed(work, seconds):
     os.kill(pid, signal.SIGKILL)
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
-def kill_often(work, trials, check):
-    usual = min(whole(work), whole(work))
+def kill_often(prepare, work, check, trials):
+    usual = min((prepare(), whole(work))[1] for _ in range(2))
     check(False)
     inside = 0
     for trial in range(trials):
+        prepare()
         inside += killed(work, random.uniform(0, 1.1 * usual))
         check(True)
         whole(work)
@@ -100,8 +109,8 @@ def kill_often(work, trials, check):
 
 
 def killed(code, trials, folder, random_seed=0):
-    """Runs `code`, which defines `work` and `check(was_killed)`; returns how many kills came inside the work."""
-    text = f"{KILLING}\nrandom.seed({random_seed})\n{textwrap.dedent(code)}\nkill_often(work, {trials}, check)\n"
+    """Runs `code` with functions `prepare`, `work`, `check(was_killed)`; returns how many kills hit the work."""
+    text = (
+        f"{KILLING}\nrandom.seed({random_seed})\n{textwrap.dedent(code)}\nkill_often(prepare, work, check, {trials})\n"
+    )
     return int(python(text, cwd=folder).split()[-1])
-
-

@@ -101,7 +101,7 @@ def test_a_file_without_checksums_is_read(tmp_path):
     corpus = Corpus(path)
     assert [track.pcm_hash for track in corpus] == [None, None]
     assert corpus.verify() == ["0.wav", "1.wav"]
-    assert len(list(batches(corpus))) == 5
+    assert len(list(batches(corpus))) == 6
 
 
 def test_a_build_gives_checksums_to_an_older_corpus(music, tmp_path, monkeypatch):
@@ -237,7 +237,9 @@ def test_a_file_that_ties_two_pieces_together(tmp_path):
         h5["tracks/000002"].attrs["hash"] = h5["tracks/000000"].attrs["hash"]
     for share in (0.25, 0.5, 0.75):
         parts = Corpus(path).split(share, by="track")
-        homes = {index for index, part in enumerate(parts) for track in part if track.name in {"0.wav", "1.wav", "2.wav"}}
+        homes = {
+            index for index, part in enumerate(parts) for track in part if track.name in {"0.wav", "1.wav", "2.wav"}
+        }
         assert len(homes) == 1
 
 

@@ -171,7 +171,7 @@ def the_users_own(folder):
     (folder / "songs").mkdir()
     for name in (*names, "songs/b.json"):
         (folder / name).write_text(f"mine: {name}")
-    return lambda: {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    return lambda: {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("is_link", [False, True])
@@ -223,7 +223,7 @@ Usage = namedtuple("Usage", "total used free")
 def test_too_small_a_disk_is_seen_at_the_start(music, tmp_path, monkeypatch):
     monkeypatch.setattr(audio, "stream", None)  # nothing is decoded
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9, 100_000))
-    with pytest.raises(OSError, match=r"about 0 MB. Received: .*a\.h5', where 0 MB are free") as raised:
+    with pytest.raises(OSError, match=r"about 0.2 MB. Received: .*a\.h5', where 0.1 MB are free") as raised:
         Corpus.build(music, tmp_path / "a.h5", RATE)
     assert raised.value.errno == errno.ENOSPC
     assert [path.name for path in tmp_path.iterdir()] == ["music"]
@@ -262,8 +262,9 @@ from gruvlike import Corpus
 music, file = pathlib.Path("music"), pathlib.Path("out/a.h5")
 file.parent.mkdir(exist_ok=True)
 expected = Corpus.build(music, "b.h5", 8000).file.read_bytes()
-def work():
+def prepare():
     {before}
+def work():
     Corpus.build(music, file, 8000)
     assert file.read_bytes() == expected
 def check(was_killed):
@@ -277,7 +278,7 @@ def check(was_killed):
 # Three builds: of a new file; over an earlier corpus with other music; onto a corpus that is complete.
 FRESH = BUILD.format(before="file.unlink(missing_ok=True)", earlier="None")
 EARLIER = 'first = Corpus.build(music / "0.wav", "c.h5", 8000).file.read_bytes()\n'
-OVER = BUILD.format(before="file.write_bytes(first)", earlier="first").replace("def work", f"{EARLIER}def work")
+OVER = BUILD.format(before="file.write_bytes(first)", earlier="first").replace("def prepare", f"{EARLIER}def prepare")
 ONTO = BUILD.format(before="pass", earlier="expected")
 
 

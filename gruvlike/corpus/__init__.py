@@ -77,7 +77,8 @@ class Corpus:
         Files are prepared in parallel into parts beside `file` (in "<file>.parts": as much space again, until the end).
         A build that was interrupted uses them when it is started again. A corpus that stands under the name is
         replaced when all is done, and not before; its tracks of the same content and settings are taken over, with
-        beats that were given by hand. Tracks that are not in the new music leave it, which a warning says. The beat of each other track is found, as `gruvlike.rhythm.tempo` does.
+        beats that were given by hand. A track whose file is not among `paths` leaves it, which a warning says. The beat
+        of each new track is found, as `gruvlike.rhythm.tempo` does.
 
         Args:
             paths: A folder (searched with all below), an audio file, or several of either.

@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 SILENCE = 3 / 32768
 _BLOCK_SIZE = 1 << 18
 _PREPARATION = 1  # counts changes of the samples that a file becomes: parts of another number are not used
-_OF_PARTS = ("size", "is_earlier")  # no attributes of a track
 
 Paths = str | os.PathLike | Iterable[str | os.PathLike]
 
@@ -211,7 +210,7 @@ def _write_pcm(out: BinaryIO, digest: str, blocks: Iterable[np.ndarray], stop: t
     if peak <= SILENCE * 32768:
         raise _UnusableError(f"silent: no sample of {size} is above {SILENCE:.1e} of full scale")
     about = About(hash=digest, peak=peak / 32768, rms=(energy / size) ** 0.5 / 32768, clipped=clipped)
-    about.update(pcm_hash=checksum.hexdigest(), size=size)
+    about["pcm_hash"], about["size"] = checksum.hexdigest(), size
     return about
 
 
@@ -240,7 +239,7 @@ def _report_doubles(kept: list[tuple[Path, About]]) -> None:
     doubles = [sources for sources in equal.values() if len(sources) > 1]
     if doubles:
         logger.warning(
-            "%d tracks repeat the music of another one, sample for sample. All are kept, and count that often; a split "
+            "%d tracks repeat the music of another one, sample for sample. All are kept, and count so often; a split "
             "keeps them together:%s",
             sum(map(len, doubles)) - len(doubles),
             "".join(f"\n  {' = '.join(map(repr, sources))}" for sources in doubles),
@@ -248,19 +247,19 @@ def _report_doubles(kept: list[tuple[Path, About]]) -> None:
 
 
 def _report_leaving(earlier: Sequence[Track], kept: list[tuple[Path, About]]) -> None:
-    """Logs which music of the earlier corpus is not in the new one: neither its content nor a newer state of its file."""
+    """Logs which music of the earlier corpus is not in the new one: neither as it was nor as its file is now."""
     hashes, sources = {about["hash"] for _, about in kept}, {str(source) for source, _ in kept}
     leaving = [track for track in earlier if track.hash not in hashes and track.source not in sources]
     if leaving:
         logger.warning(
-            "%d of %d tracks of the earlier corpus are not in the new one, because this build did not get (or could not "
-            "use) their files. To keep them, build from all music together:%s",
+            "%d of %d tracks of the earlier corpus are not in the new one: their files are not in this build, or not "
+            "usable. To keep them, build from all music together:%s",
             *(len(leaving), len(earlier), "".join(f"\n  {track.source!r}" for track in leaving)),
         )
 
 
 def _attributes(source: Path, about: About) -> dict[str, object]:
-    return {"name": source.name, "source": str(source), **{k: v for k, v in about.items() if k not in _OF_PARTS}}
+    return {"name": source.name, "source": str(source), **about}
 
 
 def _pcm(folder: Path, settings: str, earlier: dict[str, Track], digest: str) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 An HDF5 file with attributes `format`, `format_version`, `sample_rate`, `high_pass_hz` (0 = none) and a group `tracks`
 of contiguous int16 datasets "000000", "000001", ...; each carries `name`, `source`, `hash`, `peak`, `rms`, `clipped`,
-and, since version 2, the fields of its `Beat`. In a file of version 1, tracks have no beats. `pcm_hash`, the checksum of
-the PCM, is absent in files of an older gruvlike.
+and, since version 2, the fields of its `Beat`. In a file of version 1, tracks have no beats. The checksum of the PCM,
+`pcm_hash`, is absent in files of an older gruvlike.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from gruvlike.corpus._headers import Checked, DamagedError, Headers, Node
+from gruvlike.corpus._headers import Checked, DamagedError, Headers, NewerLayoutError, Node
 from gruvlike.corpus._track import COPIED_SAMPLES, Pcm, Track, not_as_written
 from gruvlike.rhythm import Beat
 
@@ -46,13 +46,16 @@ def write(
         )
         group = h5.create_group("tracks")
         for index, (attributes, pcm) in enumerate(tracks):
-            dataset, checksum = allocate(group, index, len(pcm), attributes), hashlib.sha256()
+            # In one order and the checksum last, so that equal music makes equal files, whatever it comes from.
+            about = {name: attributes[name] for name in (*_OF_TRACK, *Beat._fields) if name in attributes}
+            expected, checksum = about.pop("pcm_hash", None), hashlib.sha256()
+            dataset = allocate(group, index, len(pcm), about)
             for start in range(0, len(pcm), COPIED_SAMPLES):
                 piece = pcm[start : start + COPIED_SAMPLES].astype("<i2", copy=False)
                 dataset[start : start + COPIED_SAMPLES] = piece
-                checksum.update(piece)
+                checksum.update(piece.data)
             found = checksum.hexdigest()
-            if attributes.get("pcm_hash", found) != found:
+            if expected not in (None, found):
                 raise not_as_written(f"{attributes['name']!r} in {str(path)!r}")
             dataset.attrs["pcm_hash"] = found
 
@@ -117,6 +120,11 @@ def read(path: str | os.PathLike) -> Contents:
             raise ValueError(
                 f"A whole corpus file is needed. Received: {str(path)!r}, which is damaged or no corpus: {error}. "
                 "Build it again."
+            ) from error
+        except NewerLayoutError as error:
+            raise ValueError(
+                f"A corpus has the HDF5 layout that `Corpus.build` gives it. Received: {str(path)!r}, which another "
+                f"program wrote with a newer one ({error}). Build it again, or copy it with h5py's default `libver`."
             ) from error
         except OSError as error:  # the disk
             raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error

@@ -33,8 +33,8 @@ class DamagedError(Exception):
     """A header that does not hold, with the reason."""
 
 
-class OtherLayoutError(Exception):
-    """A file of a layout that is not read here."""
+class NewerLayoutError(Exception):
+    """A file of a layout that h5py writes on demand, and that is not read here."""
 
 
 class Place(NamedTuple):
@@ -72,7 +72,7 @@ class Headers:
 
     Raises:
         DamagedError: From each method, if a header does not hold.
-        OtherLayoutError: From `root`, if the file has another layout.
+        NewerLayoutError: From `root`, if the file has a newer layout.
     """
 
     def __init__(self, file: BinaryIO, wanted: Collection[str]):
@@ -89,8 +89,10 @@ class Headers:
         if not block.startswith(_SIGNATURE):
             raise DamagedError("it does not begin as an HDF5 file does")
         version, sizes = block[8], block[13:15]
+        if version in (2, 3):
+            raise NewerLayoutError(f"HDF5 superblock version {version}")
         if version > 1 or sizes != b"\x08\x08":
-            raise OtherLayoutError(f"its layout is that of superblock version {version}, offsets of {sizes[0]} bytes")
+            raise DamagedError(f"its superblock has version {version} and offsets of {sizes[0]} bytes")
         base, _, end, _, _, address = struct.unpack_from("<6Q", self._take(24 + 4 * version, 48))
         if base or end > self.size:
             raise DamagedError(f"it is cut: {self.size - base} of {end} bytes are there")

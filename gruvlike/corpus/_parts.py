@@ -63,8 +63,8 @@ def alone(file: Path, rule: str) -> Iterator[Path]:
         folder.mkdir(exist_ok=True)
     except FileExistsError:
         raise NotADirectoryError(
-            f"The parts of a corpus are prepared in a folder beside it. Received: {str(file)!r}, and {str(folder)!r} is "
-            "a file. Move it, or give another name."
+            f"The parts of a corpus are prepared in a folder beside it. Received: {str(file)!r}, and {str(folder)!r} "
+            "is a file. Move it, or give another name."
         ) from None
     lock = folder / "lock"
     with locked(lock, rule):
@@ -172,7 +172,7 @@ def _checked(part: Path, listed: bytes) -> About:
 
 def _level(pcm: np.ndarray) -> tuple[float, float]:
     """Returns peak and RMS, 1.0 = full scale."""
-    peak, energy = 0, 0.0
+    peak = energy = 0.0
     for start in range(0, len(pcm), _BLOCK_SIZE):
         block = pcm[start : start + _BLOCK_SIZE].astype(np.float32)
         peak, energy = max(peak, float(np.abs(block).max())), energy + float(np.dot(block, block))

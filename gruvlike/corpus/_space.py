@@ -39,8 +39,8 @@ def require(file: Path, sources: Sequence[Path], sample_rate: int, samples_at_ha
     if _SURE * needed > free:
         raise OSError(
             errno.ENOSPC,
-            f"The disk must hold the corpus and, until it is complete, its parts: about {needed / 1e6:.0f} MB. "
-            f"Received: {str(file)!r}, where {free / 1e6:.0f} MB are free. Free some, write elsewhere, or give fewer files",
+            f"The disk must hold the corpus and, until it is complete, its parts: about {needed / 1e6:.1f} MB. "
+            f"Received: {str(file)!r}, where {free / 1e6:.1f} MB are free. Free some, or write elsewhere.",
         )
 
 

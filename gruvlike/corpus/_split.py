@@ -42,8 +42,9 @@ def pieces(tracks: Sequence[Track]) -> dict[int, int]:
         keys = (f"file {track.hash}", f"pcm {music[track._offset]}")
         known = {first[key] for key in keys if key in first}
         lowest = min(known, default=number)
-        for numbers in (number_of, first) if len(known) == 2 else ():  # this track ties two pieces together
-            numbers.update({key: lowest for key, other in numbers.items() if other in known})
+        if len(known) == 2:  # this track ties two pieces together
+            number_of.update({offset: lowest for offset, other in number_of.items() if other in known})
+            first.update({key: lowest for key, other in first.items() if other in known})
         number_of[track._offset] = lowest
         first.update(dict.fromkeys(keys, lowest))
     return number_of

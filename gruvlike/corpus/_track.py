@@ -174,7 +174,7 @@ def digest(pcm: np.ndarray) -> str:
     """Returns the SHA-256 of int16 PCM, read piece by piece: a mapped file is not held in memory."""
     checksum = hashlib.sha256()
     for start in range(0, len(pcm), COPIED_SAMPLES):
-        checksum.update(pcm[start : start + COPIED_SAMPLES].astype("<i2", copy=False))
+        checksum.update(pcm[start : start + COPIED_SAMPLES].astype("<i2", copy=False).data)
     return checksum.hexdigest()
 
 
@@ -186,8 +186,8 @@ def digest_of(track: Track) -> str:
 def not_as_written(what: str) -> ValueError:
     """Returns the error for music whose checksum differs."""
     return ValueError(
-        f"The music of a corpus must be as it was written. Received: {what}, whose checksum differs: the disk or the copy "
-        "is damaged, or a program changed it. Build again onto the file: what is whole is taken over."
+        f"The music of a corpus must be as it was written. Received: {what}, whose checksum differs: the disk or the "
+        "copy is damaged, or a program changed it. Build again onto the file: what is whole is taken over."
     )
 
 

@@ -100,7 +100,7 @@ TARGETED = {
     **{f"peak {value!r}": set_attribute("peak", value, FIRST) for value in (np.nan, -1, "loud", 1e300)},
     **{f"clipped {value!r}": set_attribute("clipped", value, FIRST) for value in (-1, 2**62, "many", 0.5)},
     **{f"beat {value!r}": set_attribute("beat_seconds", value, FIRST) for value in (0.5, np.nan, "x")},
-    **{f"checksum {value!r}": set_attribute("pcm_hash", value, FIRST) for value in (7, [1.0])},
+    **{f"checksum {value!r}": set_attribute("checksum", value, FIRST) for value in (-1, 2**32, "x", [1.0])},
     **{f"no {name}": removed(name) for name in ("format", "format_version", "sample_rate", "high_pass_hz")},
     **{f"no {name} of a track": removed(name, FIRST) for name in LISTED},
     "no tracks": lambda h5: h5.__delitem__("tracks"),

@@ -17,7 +17,7 @@ import numpy as np
 from gruvlike._checks import choice, number, positive_int
 from gruvlike._contracts import FramesOfSound
 from gruvlike.corpus import _beats, _build, _file, _parallel, _split
-from gruvlike.corpus._track import Track, digest_of, not_as_written
+from gruvlike.corpus._track import Track, crc_of, not_as_written
 
 if TYPE_CHECKING:
     from gruvlike._contracts import HasBeat, Music
@@ -174,13 +174,13 @@ class Corpus:
             ...     corpus.verify()
             []
         """
-        tracks = [track for track in self._tracks if track.pcm_hash is not None]
-        found = _parallel.run(digest_of, tracks, [track._length for track in tracks], "Verifying", "track")
+        tracks = [track for track in self._tracks if track.checksum is not None]
+        found = _parallel.run(crc_of, tracks, [track._length for track in tracks], "Verifying", "track")
         pairs = zip(tracks, found, strict=True)
-        damaged = sorted({repr(track.name) for track, pcm_hash in pairs if pcm_hash != track.pcm_hash})
+        damaged = sorted({repr(track.name) for track, checksum in pairs if checksum != track.checksum})
         if damaged:
             raise not_as_written(f"{', '.join(damaged)} in {str(self.file)!r}")
-        return [track.name for track in self._tracks if track.pcm_hash is None]
+        return [track.name for track in self._tracks if track.checksum is None]
 
     def __len__(self) -> int:
         return len(self._tracks)

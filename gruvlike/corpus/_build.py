@@ -22,7 +22,7 @@ from gruvlike import audio
 from gruvlike._files import replacing
 from gruvlike.corpus import _beats, _file, _parallel, _parts, _space
 from gruvlike.corpus._parts import About
-from gruvlike.corpus._track import Track
+from gruvlike.corpus._track import Track, crc
 from gruvlike.rhythm._beat import find as find_beat
 
 logger = logging.getLogger(__name__)
@@ -195,14 +195,13 @@ def _leaving_out() -> Iterator[None]:
 
 def _write_pcm(out: BinaryIO, digest: str, blocks: Iterable[np.ndarray], stop: threading.Event | None) -> About:
     peak = size = clipped = 0
-    energy, checksum = 0.0, hashlib.sha256()
+    checksum, energy = 0, 0.0
     for block in blocks:
         if stop is not None and stop.is_set():
             raise _StoppedError
         pcm, over = audio._to_pcm(block)
-        stored = pcm.astype("<i2", copy=False).data
-        out.write(stored)
-        checksum.update(stored)
+        out.write(pcm.astype("<i2", copy=False).data)
+        checksum = crc(pcm, checksum)
         peak = max(peak, int(pcm.max()), -int(pcm.min()))
         rounded = pcm.astype(np.float32)
         energy += float(np.dot(rounded, rounded))
@@ -210,7 +209,7 @@ def _write_pcm(out: BinaryIO, digest: str, blocks: Iterable[np.ndarray], stop: t
     if peak <= SILENCE * 32768:
         raise _UnusableError(f"silent: no sample of {size} is above {SILENCE:.1e} of full scale")
     about = About(hash=digest, peak=peak / 32768, rms=(energy / size) ** 0.5 / 32768, clipped=clipped)
-    about["pcm_hash"], about["size"] = checksum.hexdigest(), size
+    about["checksum"], about["size"] = checksum, size
     return about
 
 
@@ -233,9 +232,9 @@ def _report(skipped: list[tuple[str, str]], kept: list[tuple[Path, About]], stri
 
 def _report_doubles(kept: list[tuple[Path, About]]) -> None:
     """Logs which files hold the same music, sample for sample."""
-    equal: dict[str, list[str]] = {}
+    equal: dict[tuple[int, int], list[str]] = {}
     for source, about in kept:
-        equal.setdefault(about.get("pcm_hash", about["hash"]), []).append(str(source))
+        equal.setdefault((about["size"], about["checksum"]), []).append(str(source))
     doubles = [sources for sources in equal.values() if len(sources) > 1]
     if doubles:
         logger.warning(

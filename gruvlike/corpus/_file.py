@@ -3,10 +3,9 @@
 An HDF5 file with attributes `format`, `format_version`, `sample_rate`, `high_pass_hz` (0 = none) and a group `tracks`
 of contiguous int16 datasets "000000", "000001", ...; each carries `name`, `source`, `hash`, `peak`, `rms`, `clipped`,
 and, since version 2, the fields of its `Beat`. In a file of version 1, tracks have no beats. The checksum of the PCM,
-`pcm_hash`, is absent in files of an older gruvlike.
+`checksum`, is absent in files of an older gruvlike.
 """
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from gruvlike.corpus._headers import Checked, DamagedError, Headers, NewerLayoutError, Node
-from gruvlike.corpus._track import COPIED_SAMPLES, Pcm, Track, not_as_written
+from gruvlike.corpus._track import COPIED_SAMPLES, Pcm, Track, crc, not_as_written
 from gruvlike.rhythm import Beat
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 FORMAT = "gruvlike corpus"
 VERSION = 2
 _OF_FILE = ("format", "format_version", "sample_rate", "high_pass_hz")
-_OF_TRACK = ("name", "source", "hash", "peak", "rms", "clipped", "pcm_hash")
+_OF_TRACK = ("name", "source", "hash", "peak", "rms", "clipped", "checksum")
 
 
 def write(
@@ -48,16 +47,15 @@ def write(
         for index, (attributes, pcm) in enumerate(tracks):
             # In one order and the checksum last, so that equal music makes equal files, whatever it comes from.
             about = {name: attributes[name] for name in (*_OF_TRACK, *Beat._fields) if name in attributes}
-            expected, checksum = about.pop("pcm_hash", None), hashlib.sha256()
+            expected, found = about.pop("checksum", None), 0
             dataset = allocate(group, index, len(pcm), about)
             for start in range(0, len(pcm), COPIED_SAMPLES):
                 piece = pcm[start : start + COPIED_SAMPLES].astype("<i2", copy=False)
                 dataset[start : start + COPIED_SAMPLES] = piece
-                checksum.update(piece.data)
-            found = checksum.hexdigest()
+                found = crc(piece, found)
             if expected not in (None, found):
                 raise not_as_written(f"{attributes['name']!r} in {str(path)!r}")
-            dataset.attrs["pcm_hash"] = found
+            dataset.attrs["checksum"] = found
 
 
 def attributes(track: Track) -> dict[str, object]:
@@ -176,7 +174,7 @@ def _track(name: str, node: Node, rate: int, pcm: Pcm) -> Track:
         _offset=offset,
         _beat=beat_in(node.attributes),
         _length=size,
-        pcm_hash=about.text("pcm_hash") if "pcm_hash" in node.attributes else None,
+        checksum=about.integer("checksum", low=0, high=2**32 - 1) if "checksum" in node.attributes else None,
     )
 
 

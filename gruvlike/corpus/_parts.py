@@ -20,7 +20,7 @@ from gruvlike._files import locked, replacing, sweep
 from gruvlike.corpus import _parallel
 from gruvlike.corpus._file import beat_in
 from gruvlike.corpus._headers import Checked, DamagedError
-from gruvlike.corpus._track import Track, digest, digest_of
+from gruvlike.corpus._track import Track, crc, crc_of
 from gruvlike.rhythm import Beat
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class About(TypedDict):
     peak: float
     rms: float
     clipped: int
-    pcm_hash: NotRequired[str]  # this one and the next are absent in parts of an older version
+    checksum: NotRequired[int]  # this one and the next are absent in the list of an older version, and then added
     size: NotRequired[int]
     is_earlier: NotRequired[bool]  # whether the earlier corpus holds the PCM
     beat_seconds: NotRequired[float]  # these three are absent in parts, and tracks, of an older version
@@ -92,16 +92,16 @@ def clear(folder: Path) -> None:
 def whole(tracks: Iterable[Track]) -> dict[str, Track]:
     """Returns the tracks of an earlier corpus whose PCM is as it was written, by hash, each with its checksum."""
     tracks = list(tracks)
-    found = _parallel.run(digest_of, tracks, list(map(len, tracks)), "Checking", "track") if tracks else []
+    found = _parallel.run(crc_of, tracks, list(map(len, tracks)), "Checking", "track") if tracks else []
     pairs = list(zip(tracks, found, strict=True))
-    damaged = [repr(track.name) for track, pcm_hash in pairs if track.pcm_hash not in (None, pcm_hash)]
+    damaged = [repr(track.name) for track, checksum in pairs if track.checksum not in (None, checksum)]
     if damaged:
         logger.warning(
             "%d tracks of the earlier corpus are damaged (their checksums differ) and are made again from their files: "
             "%s",
             *(len(damaged), ", ".join(damaged)),
         )
-    return {t.hash: replace(t, pcm_hash=pcm_hash) for t, pcm_hash in pairs if t.pcm_hash in (None, pcm_hash)}
+    return {t.hash: replace(t, checksum=checksum) for t, checksum in pairs if t.checksum in (None, checksum)}
 
 
 def offer(folder: Path, settings: str, earlier: dict[str, Track]) -> None:
@@ -114,8 +114,8 @@ def offer(folder: Path, settings: str, earlier: dict[str, Track]) -> None:
         part = folder / f"{track.hash}-{settings}.pcm"
         part.unlink(missing_ok=True)
         about = About(hash=track.hash, peak=track.peak, rms=track.rms, clipped=track.clipped, is_earlier=True)
-        if track.pcm_hash is not None:
-            about["pcm_hash"] = track.pcm_hash
+        if track.checksum is not None:  # always, of the tracks that `whole` returns
+            about["checksum"], about["size"] = track.checksum, len(track)
         if track.beat:
             add_beat(about, track.beat)
         part.with_suffix(".json").write_text(json.dumps(about))
@@ -162,11 +162,12 @@ def _checked(part: Path, listed: bytes) -> About:
     if size % 2 or not size or about.get("size", size // 2) != size // 2:
         raise DamagedError(f"it has {size} bytes")
     pcm = np.memmap(part, "<i2", mode="r")
-    pcm_hash = digest(pcm)
-    if about.setdefault("pcm_hash", pcm_hash) != pcm_hash:
+    checksum = crc(pcm)
+    if about.get("checksum", checksum) != checksum:
         raise DamagedError("its checksum differs")
-    if "size" not in about and not np.allclose(_level(pcm), (peak, rms), rtol=_SAME_LEVEL, atol=0):
+    if "checksum" not in about and not np.allclose(_level(pcm), (peak, rms), rtol=_SAME_LEVEL, atol=0):
         raise DamagedError("its level differs")  # an older version wrote it, without size and checksum
+    about.update(checksum=checksum, size=size // 2)
     return cast(About, about)
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gruvlike.corpus._track import Track, digest_of
+from gruvlike.corpus._track import Track, crc_of
 
 
 def by_track(tracks: Sequence[Track], shares: Sequence[float]) -> list[list[Track]]:
@@ -35,7 +35,7 @@ def pieces(tracks: Sequence[Track]) -> dict[int, int]:
 
     Music is equal if the files are, or the samples: a song as WAV and as FLAC, or with other tags.
     """
-    music = _hashes({track._offset: track for track in tracks})
+    music = _music({track._offset: track for track in tracks})
     number_of: dict[int, int] = {}
     first: dict[str, int] = {}
     for number, track in enumerate(tracks):
@@ -55,13 +55,19 @@ def count(tracks: Sequence[Track]) -> int:
     return len(set(pieces(tracks).values()))
 
 
-def _hashes(tracks: dict[int, Track]) -> dict[int, str]:
-    """Returns the hash of the PCM of each track. Where the file has none, it is computed for tracks that look alike."""
+def _music(tracks: dict[int, Track]) -> dict[int, tuple[int, int]]:
+    """Returns a pair for each track, the same for equal PCM: its length and the checksum.
+
+    Where the file has no checksum, one is computed for tracks that look alike. Tracks that do not are not equal.
+    """
     alike = Counter(map(_looks, tracks.values()))
-    return {
-        offset: track.pcm_hash or (digest_of(track) if alike[_looks(track)] > 1 else f"alone at {offset}")
-        for offset, track in tracks.items()
-    }
+    pairs = {}
+    for offset, track in tracks.items():
+        checksum = track.checksum
+        if checksum is None:
+            checksum = crc_of(track) if alike[_looks(track)] > 1 else -1 - offset
+        pairs[offset] = (track._length, checksum)
+    return pairs
 
 
 def _looks(track: Track) -> tuple[int, float, int]:

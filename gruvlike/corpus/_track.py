@@ -1,8 +1,8 @@
 """The tracks of a corpus: views of one mapped file, each with a checksum."""
 
-import hashlib
 import mmap
 import os
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,10 @@ class Pcm:
             first = (offset + 2 * start) // mmap.PAGESIZE * mmap.PAGESIZE
             mapped.madvise(mmap.MADV_WILLNEED, first, offset + 2 * stop - first)
 
-    def check(self, offset: int, size: int, pcm_hash: str) -> bool:
+    def check(self, offset: int, size: int, checksum: int) -> bool:
         """Returns whether the dataset of `size` samples at byte `offset` has that checksum; it is computed once."""
         if offset not in self._checked:
-            if digest(self.view(offset, 0, size)) != pcm_hash:
+            if crc(self.view(offset, 0, size)) != checksum:
                 return False
             self._checked.add(offset)
         return True
@@ -83,8 +83,7 @@ class Track:
         hash: SHA-256 of the source file: equal content, equal hash.
         start: First sample of the section within the piece.
         stop: The sample after the last one.
-        pcm_hash: SHA-256 of the PCM of the whole piece: its checksum, and equal for equal music, whatever file it came
-            from. `None` in a file of an older version.
+        checksum: CRC-32 of the PCM of the whole piece, as little-endian bytes. `None` in a file of an older version.
 
     Attributes:
         seconds: Length of the section.
@@ -106,7 +105,7 @@ class Track:
     _offset: int = field(repr=False, compare=False)
     _beat: Beat | None = field(default=None, repr=False)
     _length: int = field(default=0, repr=False, compare=False)
-    pcm_hash: str | None = None
+    checksum: int | None = None
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -145,7 +144,7 @@ class Track:
             ...     track.pcm[8000:16_000].shape
             (8000,)
         """
-        if self.pcm_hash is not None and not self._map.check(self._offset, self._length, self.pcm_hash):
+        if self.checksum is not None and not self._map.check(self._offset, self._length, self.checksum):
             raise not_as_written(f"{self.name!r} in {str(self._map.file)!r}")
         self._map.announce(self._offset, self.start + start, self.start + stop)
 
@@ -170,17 +169,16 @@ class Track:
         return self.pcm[start:stop].astype(np.float32) / np.float32(32768)
 
 
-def digest(pcm: np.ndarray) -> str:
-    """Returns the SHA-256 of int16 PCM, read piece by piece: a mapped file is not held in memory."""
-    checksum = hashlib.sha256()
+def crc(pcm: np.ndarray, before: int = 0) -> int:
+    """Returns the CRC-32 of int16 PCM, or goes on from that of the samples before. A mapped file is read in pieces."""
     for start in range(0, len(pcm), COPIED_SAMPLES):
-        checksum.update(pcm[start : start + COPIED_SAMPLES].astype("<i2", copy=False).data)
-    return checksum.hexdigest()
+        before = zlib.crc32(pcm[start : start + COPIED_SAMPLES].astype("<i2", copy=False).data, before)
+    return before
 
 
-def digest_of(track: Track) -> str:
-    """Returns the SHA-256 that the PCM of a whole piece has now."""
-    return digest(track._map.view(track._offset, 0, track._length))
+def crc_of(track: Track) -> int:
+    """Returns the CRC-32 that the PCM of a whole piece has now."""
+    return crc(track._map.view(track._offset, 0, track._length))
 
 
 def not_as_written(what: str) -> ValueError:

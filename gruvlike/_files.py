@@ -37,7 +37,7 @@ def replacing(path: str | os.PathLike, sync: bool = False, sweep_first: bool = T
         path: The file to write.
         sync: Whether the file is on the disk, not only in the memory of the system, before it takes the name. So a
             power cut leaves no name without content.
-        sweep_first: Whether to remove what killed writers left. Who writes many files into a folder calls `sweep` once.
+        sweep_first: Whether `sweep` is called first. Who writes many files into a folder calls it once instead.
     """
     path = Path(path)
     if path.is_dir():

@@ -159,8 +159,8 @@ def test_parts_and_corpora_are_on_the_disk_before_their_names(music, tmp_path, m
     monkeypatch.setattr(_files.os, "fsync", synced)
     monkeypatch.setattr(_files.os, "replace", renamed)
     Corpus.build(music, tmp_path / "a.h5", RATE)
-    names = [event for event in events if event[0] != "sync"]
-    assert sorted(kind for kind, _ in names) == ["h5", *["json"] * 3, *["pcm"] * 3]
+    names = [event for event in events if event[0] in ("h5", "pcm")]  # a list that is cut is noticed
+    assert sorted(kind for kind, _ in names) == ["h5", *["pcm"] * 3]
     assert all(events.index(("sync", inode)) < events.index((kind, inode)) for kind, inode in names)
 
 

@@ -105,7 +105,7 @@ class Contents(NamedTuple):
 
 
 def read(path: str | os.PathLike) -> Contents:
-    """Returns what a corpus file holds, or raises and names the content found instead."""
+    """Returns the contents of a corpus file, or raises and names the content found instead."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"The corpus file must exist. Received: {str(path)!r}. Make it with `Corpus.build`.")

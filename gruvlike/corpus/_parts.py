@@ -127,8 +127,9 @@ def add_beat(about: About, beat: Beat) -> None:
 
 
 def describe(part: Path, about: About) -> None:
-    """Writes the list of a part: from then on the part is whole."""
-    with replacing(part.with_suffix(".json"), sync=True, sweep_first=False) as temporary:
+    """Writes the list of a part that is on the disk: from then on the part is whole."""
+    # The list itself need not be on the disk, which takes time: `known` notices one that a power cut emptied.
+    with replacing(part.with_suffix(".json"), sweep_first=False) as temporary:
         temporary.write_text(json.dumps(about))
 
 

@@ -33,7 +33,7 @@ class Pcm:
         """Returns samples [start, stop) of the dataset at byte `offset`, without a copy."""
         mapped = self._mapped()
         if isinstance(mapped.base, mmap.mmap) and mapped.base.size() < len(mapped):
-            raise self._changed("cut")  # the system would kill the process that reads what is gone
+            raise self._changed("cut")  # the system kills a process that reads behind the end
         return mapped[offset + 2 * start : offset + 2 * stop].view("<i2")
 
     def announce(self, offset: int, start: int, stop: int) -> None:
@@ -103,8 +103,8 @@ class Track:
     stop: int
     _map: Pcm = field(repr=False, compare=False)
     _offset: int = field(repr=False, compare=False)
+    _length: int = field(repr=False, compare=False)
     _beat: Beat | None = field(default=None, repr=False)
-    _length: int = field(default=0, repr=False, compare=False)
     checksum: int | None = None
 
     def __len__(self) -> int:

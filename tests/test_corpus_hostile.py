@@ -3,6 +3,7 @@
 import json
 import random
 import struct
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -157,6 +158,42 @@ def test_work_is_bounded_by_the_size_of_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(_headers, "_MOST_WORK", 4000)
     with pytest.raises(ValueError, match="without an end"):
         Corpus(path)
+
+
+def test_texts_that_many_tracks_share_take_no_memory(tmp_path):
+    """A text of 60 kB that 400 tracks refer to: 24 MB of a file of 1 MB."""
+    pcm, sources = noise(400, 2), ["/" + "x" * 60_000, *["/y"] * 399]
+    about = {"hash": "0" * 64, "peak": 0.5, "rms": 0.1, "clipped": 0}
+    path = tmp_path / "a.h5"
+    _file.write(path, RATE, 20.0, (({"name": "a", "source": s, **about}, p) for s, p in zip(sources, pcm, strict=True)))
+    data, places = path.read_bytes(), []
+    for place in signatures(data, b"source\0\0"):
+        places.append(
+            next(at for at in range(place, place + 80) if struct.unpack_from("<I", data, at)[0] in (2, 60_001))
+        )
+    assert len(places) == 400
+    assert len(Corpus(path)[0].source) == 60_001
+    shared, bomb = data[places[0] : places[0] + 16], bytearray(data)
+    for place in places:
+        bomb[place : place + 16] = shared
+    path.write_bytes(bomb)
+    tracemalloc.start()
+    try:
+        assert opened(path) == "refused"
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("length", [10, 4000])
+def test_honest_headers_are_well_within_the_limit(tmp_path, monkeypatch, length):
+    about = {"hash": "0" * 64, "peak": 0.5, "rms": 0.1, "clipped": 0, "name": "n" * 250, "source": "/" + "x" * length}
+    beat = {"beat_seconds": 0.5, "phase_seconds": 0.1, "confidence": 0.9}
+    _file.write(tmp_path / "a.h5", RATE, 20.0, (({**about, **beat}, pcm) for pcm in noise(300, 1)))
+    left, node = [], _headers.Headers.node
+    monkeypatch.setattr(_headers.Headers, "node", lambda self, at: (left.append(self._work), node(self, at))[1])
+    assert len(Corpus(tmp_path / "a.h5")) == 300
+    assert left[-1] > left[0] / 3
 
 
 def mutated(data, random):

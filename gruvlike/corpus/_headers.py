@@ -19,9 +19,10 @@ from typing import Any, BinaryIO, NamedTuple
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LARGEST = 1 << 20  # bytes of one structure; in a file that `_file.write` made, some thousand
 _LARGEST_NAMES = 1 << 26  # bytes of all names in a group
-_LONGEST_NAME = 1 << 10
-_MOST_WORK = 1 << 31  # bytes, as `Headers` counts them
+_LONGEST_NAME = 1 << 8
+_MOST_WORK = 1 << 30  # bytes, as `Headers` counts them: enough for 300,000 tracks
 _STEP = 64  # bytes that take as long to read as one step takes
+_KEPT = 4  # texts that are kept count so often: many headers can refer to one text
 _CACHED_HEAPS = 8
 _DATASPACE, _DATATYPE, _EXTERNAL, _LAYOUT, _ATTRIBUTE, _CONTINUATION, _SYMBOLS = 1, 3, 7, 8, 12, 16, 17
 _FLOATS = {2: "e", 4: "f", 8: "d"}
@@ -79,7 +80,7 @@ class Headers:
         self.size = file.seek(0, 2)
         self._file = file
         self._wanted = frozenset(wanted)
-        self._work = min(_MOST_WORK, _LARGEST + 4 * self.size)
+        self._work = min(_MOST_WORK, _LARGEST + 8 * self.size)
         self._seen: set[int] = set()
         self._heaps: dict[int, dict[int, bytes]] = {}
 
@@ -179,6 +180,7 @@ class Headers:
                     return _text(data)
                 case 9 if bits & 15 == 1:
                     length, address, index = struct.unpack("<IQI", data)
+                    self._step(_KEPT * length)
                     return _text(self._heap(address).get(index, b"")[:length]) if length else ""
         raise DamagedError(f"the attribute {name!r} is neither one number nor one text")
 
@@ -217,7 +219,7 @@ class Headers:
                 if stop < 0 or name in members:
                     raise DamagedError(f"a member of a group has no name of its own at {table}")
                 members[name] = 0 if link == 2 else address
-                self._step()
+                self._step(_KEPT * len(name))
         return members
 
     def _tables(self, tree: int) -> Iterator[int]:

@@ -98,19 +98,23 @@ def kill_often(prepare, work, check, trials):
     usual = min((prepare(), whole(work))[1] for _ in range(2))
     check(False)
     inside = 0
-    for trial in range(trials):
+    for trial in range(10 * trials):
         prepare()
-        inside += killed(work, random.uniform(0, 1.1 * usual))
+        if killed(work, random.uniform(0, usual)):
+            inside += 1
+        else:
+            usual *= 0.8  # the work was done before: the machine had other work when it was timed
         check(True)
         whole(work)
         check(False)
+        if inside == trials:
+            break
     print("inside", inside)
 """
 
 
 def killed(code, trials, folder, random_seed=0):
-    """Runs `code` with functions `prepare`, `work`, `check(was_killed)`; returns how many kills hit the work."""
-    text = (
-        f"{KILLING}\nrandom.seed({random_seed})\n{textwrap.dedent(code)}\nkill_often(prepare, work, check, {trials})\n"
-    )
-    return int(python(text, cwd=folder).split()[-1])
+    """Runs `code` with functions `prepare`, `work`, `check(was_killed)`; kills the work so often before it is done."""
+    text = "\n".join((KILLING, f"random.seed({random_seed})", textwrap.dedent(code)))
+    output = python(f"{text}\nkill_often(prepare, work, check, {trials})\n", cwd=folder)
+    assert output.split()[-1] == str(trials)

@@ -209,9 +209,8 @@ def check(was_killed):
 """
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_a_killed_write_leaves_the_earlier_file_or_the_new_one(tmp_path, suffix):
-    killed(WRITE.format(size=400_000, suffix=suffix), 3, tmp_path)
+def test_a_killed_write_leaves_the_earlier_file_or_the_new_one(tmp_path):
+    killed(WRITE.format(size=400_000, suffix=".flac"), 3, tmp_path)
 
 
 @pytest.mark.slow

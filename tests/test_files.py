@@ -158,18 +158,23 @@ def test_two_who_sweep_at_once(tmp_path):
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_a_folder_that_is_swept_before_it_is_locked(tmp_path, monkeypatch):
-    hold, tries = _files._hold, []
+@pytest.mark.parametrize("when", ["before it is opened", "before it is locked"])
+def test_a_folder_that_is_swept(tmp_path, monkeypatch, when):
+    opened, swept = os.open, []
 
-    def late(folder):
-        tries.append(folder)
-        if len(tries) == 1:
-            folder.rmdir()
-        return hold(folder)
+    def sweeping(path, *args, **kwargs):
+        if not str(path).endswith(LEFT) or swept:
+            return opened(path, *args, **kwargs)
+        swept.append(path)
+        if when == "before it is opened":
+            os.rmdir(path)
+        handle = opened(path, *args, **kwargs)
+        os.rmdir(path)
+        return handle
 
-    monkeypatch.setattr(_files, "_hold", late)
+    monkeypatch.setattr(_files.os, "open", sweeping)
     write(tmp_path / "a.txt", sweep_first=False)
-    assert len(tries) == 2
+    assert len(swept) == 1
     assert names(tmp_path) == ["a.txt"]
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ def add(commands: Commands) -> None:
     """Adds the command."""
     parser = add_command(commands, info, help="say what a corpus or a model holds", example="info runs/a")
     parser.add_argument("file", help="corpus, model or run")
+    parser.add_argument("--verify", action="store_true", help="compare the music of a corpus with its checksums")
     parser.add_argument("--corpus", help="say what training the model on this corpus takes, and how large it should be")
     parser.add_argument("--steps", type=int, metavar="T", help="frames in a window, with --corpus (default: the run's)")
     parser.add_argument(
@@ -40,12 +42,14 @@ def info(options: argparse.Namespace) -> None:
     path = source(model_file(options.file))
     with open(path, "rb") as file:
         is_corpus = file.read(4) == b"\x89HDF"
-    if options.corpus and is_corpus:
-        raise ValueError(f"`--corpus` goes with a model. Received: the corpus {str(path)!r} itself.")
+    _check_options(options, path, is_corpus)
     corpus = gl.Corpus(source(options.corpus)) if options.corpus else None
     head: _Rows = [("file", path), ("bytes", f"{path.stat().st_size:,}")]
     if is_corpus:
-        _say_rows([*head, *_corpus_rows(gl.Corpus(path))])
+        opened = gl.Corpus(path)
+        _say_rows([*head, *_corpus_rows(opened)])
+        if options.verify:
+            _say_rows([("checksums", _verified(opened))])
         return
     model = gl.load(path)
     _say_rows([*head, *_model_rows(model)])
@@ -55,6 +59,25 @@ def info(options: argparse.Namespace) -> None:
         say(str(gl.models.describe(model, corpus, steps=steps, batch_size=batch_size)))
 
 
+def _check_options(options: argparse.Namespace, path: Path, is_corpus: bool) -> None:
+    """Raises if an option was given that has no effect."""
+    if options.corpus and is_corpus:
+        raise ValueError(f"`--corpus` goes with a model. Received: the corpus {str(path)!r} itself.")
+    if options.verify and not is_corpus:
+        raise ValueError(f"`--verify` goes with a corpus. Received: {str(path)!r}, which is none. Leave it out.")
+    for name in ("steps", "batch_size"):
+        if getattr(options, name) is not None and not options.corpus:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"`{flag}` goes with `--corpus`. Received: {flag} {getattr(options, name)} alone.")
+
+
+def _verified(corpus: "Corpus") -> str:
+    """Returns words on the checksums of a corpus; raises if one differs."""
+    unknown = corpus.verify()
+    words = f"those of {len(corpus) - len(unknown)} tracks agree"
+    return f"{words}; {len(unknown)} of an older version have none: build again onto the file" if unknown else words
+
+
 def _say_rows(rows: _Rows) -> None:
     for name, value in rows:
         say(f"{name:<16}{value}")
@@ -62,24 +85,29 @@ def _say_rows(rows: _Rows) -> None:
 
 def _sizes(options: argparse.Namespace, config: Path, encoder: "Encoder") -> tuple[int, int]:
     """Returns steps and batch size as asked for, else as the run of the model has them, else the usual ones."""
-    steps, batch_size = 40, 32
-    run = json.loads(config.read_text("utf-8")) if config.exists() else {}
-    windows: dict[str, Any]
-    if recipe := run.get("recipe"):
-        windows = dict(Recipe.from_dict(recipe).windows)
-        steps, batch_size = windows["steps"], windows["batch_size"]
-    elif windows := run.get("windows", {}):  # a script made this run
-        steps, batch_size = (windows["span"] - encoder.lap) // encoder.hop - 1, windows["batch_size"]
+    steps, batch_size = _sizes_of_run(config, encoder) if config.exists() else (40, 32)
     return options.steps or steps, options.batch_size or batch_size
 
 
-def _corpus_rows(corpus: "Corpus") -> _Rows:
-    import h5py
+def _sizes_of_run(config: Path, encoder: "Encoder") -> tuple[int, int]:
+    try:
+        run = json.loads(config.read_text("utf-8"))
+        if recipe := run.get("recipe"):
+            windows: Mapping[str, Any] = Recipe.from_dict(recipe).windows
+            return windows["steps"], windows["batch_size"]
+        if windows := run.get("windows", {}):  # a script made this run
+            return (windows["span"] - encoder.lap) // encoder.hop - 1, windows["batch_size"]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"The settings of a run must be whole. Received: {str(config)!r}, which is damaged: {error}. "
+            "Give --steps and --batch-size with a copy of the model elsewhere."
+        ) from error
+    return 40, 32
 
-    with h5py.File(corpus.file) as file:
-        version = file.attrs.get("format_version", "unknown")
+
+def _corpus_rows(corpus: "Corpus") -> _Rows:
     return [
-        ("what", f"corpus, format {version}"),
+        ("what", f"corpus, format {corpus.format_version}"),
         ("tracks", len(corpus)),
         ("length", f"{clock(corpus.seconds)} ({corpus.seconds:.1f} s)"),
         ("sample rate", f"{corpus.sample_rate} Hz"),

@@ -16,8 +16,8 @@ import numpy as np
 
 from gruvlike._checks import choice, number, positive_int
 from gruvlike._contracts import FramesOfSound
-from gruvlike.corpus import _beats, _build, _file, _split
-from gruvlike.corpus._file import Track
+from gruvlike.corpus import _beats, _build, _file, _parallel, _split
+from gruvlike.corpus._track import Track, crc_of, not_as_written
 
 if TYPE_CHECKING:
     from gruvlike._contracts import HasBeat, Music
@@ -39,6 +39,7 @@ class Corpus:
         sample_rate: Samples per second.
         high_pass_hz: Cutoff of the high-pass that the music went through, or `None`.
         seconds: Length of all tracks together.
+        format_version: Version of the format of the file.
         skipped: (path, reason) of each file that the build left out; empty for a corpus that was opened.
 
     Raises:
@@ -58,7 +59,7 @@ class Corpus:
 
     def __init__(self, file: str | os.PathLike):
         self.file = Path(file)
-        self.sample_rate, self.high_pass_hz, self._tracks = _file.read(file)
+        self.sample_rate, self.high_pass_hz, self._tracks, self.format_version = _file.read(file)
         self.skipped: list[tuple[str, str]] = []
 
     @classmethod
@@ -76,7 +77,8 @@ class Corpus:
         Files are prepared in parallel into parts beside `file` (in "<file>.parts": as much space again, until the end).
         A build that was interrupted uses them when it is started again. A corpus that stands under the name is
         replaced when all is done, and not before; its tracks of the same content and settings are taken over, with
-        beats that were given by hand. The beat of each other track is found, as `gruvlike.rhythm.tempo` does.
+        beats that were given by hand. A track whose file is not among `paths` leaves it, which a warning says. The beat
+        of each new track is found, as `gruvlike.rhythm.tempo` does.
 
         Args:
             paths: A folder (searched with all below), an audio file, or several of either.
@@ -93,7 +95,7 @@ class Corpus:
         Raises:
             FileNotFoundError: If music or the folder of `file` does not exist.
             ValueError: If no file is usable (with `strict`: not all), or if `file` exists and is no corpus.
-            OSError: If the disk is full; an earlier corpus is intact then.
+            OSError: If the disk is full, or too small by an estimate at the start; an earlier corpus is intact then.
             BlockingIOError: If another process builds the same file.
 
         Example:
@@ -127,7 +129,7 @@ class Corpus:
             The names of the tracks whose beats are new.
 
         Raises:
-            ValueError: If there is no track of such a name, or `bpm` is out of range.
+            ValueError: If there is no track of such a name, `bpm` is out of range, or music is not as it was written.
             OSError: If the disk is full; the file is as it was then.
             BlockingIOError: If the file is being built now.
 
@@ -142,14 +144,43 @@ class Corpus:
             ['tune.wav']
             (120, 60)
         """
-        place = {track._offset: index for index, track in enumerate(_file.read(self.file)[2])}
+        self._tracks[0]._map.require_same()
+        place = {track._offset: index for index, track in enumerate(_file.read(self.file).tracks)}
         places = [place[track._offset] for track in self._tracks]
         added = _beats.add(self.file, dict(bpm or {}))
         if added:
-            tracks = _file.read(self.file)[2]
+            tracks = _file.read(self.file).tracks
             sections = zip(places, self._tracks, strict=True)
             self._tracks = tuple(replace(tracks[i], start=old.start, stop=old.stop) for i, old in sections)
         return added
+
+    def verify(self) -> list[str]:
+        """Compares the music with its checksums, which takes one pass over the file.
+
+        Without this call, each track is compared when its first window is read.
+
+        Returns:
+            The names of tracks without a checksum, which an older version wrote: they may be whole or not. A build onto
+            the file gives them one.
+
+        Raises:
+            ValueError: If music is not as it was written, with the names of all such tracks.
+
+        Example:
+            >>> import gruvlike as gl, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     gl.audio.write(f"{folder}/tune.wav", gl.tune.compose(4, 8000), 8000)
+            ...     corpus = gl.Corpus.build(folder, f"{folder}/music.h5", sample_rate=8000)
+            ...     corpus.verify()
+            []
+        """
+        tracks = [track for track in self._tracks if track.checksum is not None]
+        found = _parallel.run(crc_of, tracks, [track._length for track in tracks], "Verifying", "track")
+        pairs = zip(tracks, found, strict=True)
+        damaged = sorted({repr(track.name) for track, checksum in pairs if checksum != track.checksum})
+        if damaged:
+            raise not_as_written(f"{', '.join(damaged)} in {str(self.file)!r}")
+        return [track.name for track in self._tracks if track.checksum is None]
 
     def __len__(self) -> int:
         return len(self._tracks)
@@ -179,8 +210,8 @@ class Corpus:
         Args:
             validation: Share of the music to hold out, in (0, 1).
             test: Share to hold out beside it, in [0, 1).
-            by: "track" holds out whole tracks (equal files stay together), "time" the end of each track, "auto" whole
-                tracks if every part gets at least two of them, else the ends.
+            by: "track" holds out whole tracks (equal music stays together), "time" the end of each track, "auto" whole
+                tracks if every part gets at least two pieces of music, else the ends.
             gap_seconds: With "time", unused music before each held-out end, so that neighbors do not leak. It
                 shrinks (to half of the part that it is taken from) rather than empty a part.
 
@@ -209,7 +240,7 @@ class Corpus:
             )
         shares = [validation, test] if test else [validation]
         parts = _split.by_track(self._tracks, shares) if by != "time" else []
-        if by == "time" or (by == "auto" and min(map(len, parts)) < _LEAST_TRACKS):
+        if by == "time" or (by == "auto" and min(map(_split.count, parts)) < _LEAST_TRACKS):
             parts = _split.by_time(self._tracks, shares, round(gap_seconds * self.sample_rate))
         if not all(parts):
             raise ValueError(

@@ -7,22 +7,22 @@ constant.
 
 import functools
 import hashlib
-import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NotRequired, TypedDict
+from typing import BinaryIO
 
 import numpy as np
 
 from gruvlike import audio
-from gruvlike._files import locked, replacing
-from gruvlike.corpus import _beats, _file, _parallel
-from gruvlike.rhythm import Beat
+from gruvlike._files import replacing
+from gruvlike.corpus import _beats, _file, _parallel, _parts, _space
+from gruvlike.corpus._parts import About
+from gruvlike.corpus._track import Track, crc
 from gruvlike.rhythm._beat import find as find_beat
 
 logger = logging.getLogger(__name__)
@@ -32,20 +32,7 @@ SILENCE = 3 / 32768
 _BLOCK_SIZE = 1 << 18
 _PREPARATION = 2  # counts changes of the samples that a file becomes: parts of another number are not used
 
-
 Paths = str | os.PathLike | Iterable[str | os.PathLike]
-
-
-class About(TypedDict):
-    """The attributes of a prepared track that follow from its file; see `Track`."""
-
-    hash: str
-    peak: float
-    rms: float
-    clipped: int
-    beat_seconds: NotRequired[float]  # these three are absent in parts, and tracks, of an older version
-    phase_seconds: NotRequired[float]
-    confidence: NotRequired[float]
 
 
 class _UnusableError(Exception):
@@ -61,14 +48,14 @@ def build(
 ) -> list[tuple[str, str]]:
     """Writes the corpus `file` and returns the files that were left out: (path, reason)."""
     sources, unread = _sources(paths)
-    folder = _file.parts_of(file)
-    _earlier(file, sample_rate, high_pass_hz)  # `_earlier` refuses a file of another kind before anything is made
-    folder.mkdir(exist_ok=True)
+    earlier = _earlier(file)  # refuses a file of another kind before anything is made
+    at_hand = sum(map(len, earlier.tracks)) if earlier and _agree(earlier, sample_rate, high_pass_hz) else 0
+    _space.require(file, sources, sample_rate, at_hand)
     rule = (
         f"A corpus is built by one process at a time. Received: {str(file)!r}, which is being built now. "
         "Wait for that, or give another name."
     )
-    with locked(folder / "lock", rule):
+    with _parts.alone(file, rule) as folder:
         return _build(sources, unread, file, folder, sample_rate, high_pass_hz, executor, strict)
 
 
@@ -82,10 +69,11 @@ def _build(
     executor: Executor | None,
     strict: bool,
 ) -> list[tuple[str, str]]:
-    earlier = _earlier(file, sample_rate, high_pass_hz)
+    contents = _earlier(file)
+    earlier = _parts.whole(contents.tracks) if contents and _agree(contents, sample_rate, high_pass_hz) else {}
     settings = f"{sample_rate}-{float(high_pass_hz or 0)!r}-v{_PREPARATION}"
     try:
-        _offer(folder, settings, earlier)
+        _parts.offer(folder, settings, earlier)
         prepare = functools.partial(
             _prepare, folder=folder, settings=settings, sample_rate=sample_rate, high_pass_hz=high_pass_hz
         )
@@ -93,37 +81,42 @@ def _build(
         skipped = unread + [(str(source), reason) for source, reason in results if isinstance(reason, str)]
         kept = [(source, about) for source, about in results if not isinstance(about, str)]
         _report(skipped, kept, strict)
+        _report_doubles(kept)
         _find_beats(kept, lambda digest: _pcm(folder, settings, earlier, digest), sample_rate)
         known = {digest for digest, track in earlier.items() if track.beat}
         _beats.warn_of_edges((s.name, _file.beat_in(a)) for s, a in kept if a["hash"] not in known)
-        with replacing(file) as temporary:
+        _report_leaving(contents.tracks if contents else (), kept)
+        with replacing(file, sync=True) as temporary:
             tracks = ((_attributes(s, a), _pcm(folder, settings, earlier, a["hash"])) for s, a in kept)
             _file.write(temporary, sample_rate, high_pass_hz, tracks)
     except BaseException:  # Ctrl-C and a full disk count, too: the warning names the parts that are kept
-        parts = len(list(folder.glob("*.pcm")))
+        parts = len(_parts.files(folder, ".pcm"))
         if parts:
             logger.warning("Stopped. %d prepared tracks are kept in %r: build again to go on.", parts, str(folder))
         else:
-            _clear(folder)
+            _parts.clear(folder)
         raise
-    _clear(folder)
+    _parts.clear(folder)
     return skipped
 
 
-def _earlier(file: Path, sample_rate: int, high_pass_hz: float | None) -> dict[str, _file.Track]:
-    """Returns the tracks, by hash, of a corpus of the same settings under that name; refuses a file of another kind."""
+def _earlier(file: Path) -> _file.Contents | None:
+    """Returns the corpus that stands under that name; refuses a file of another kind."""
     if not file.parent.is_dir():
         raise FileNotFoundError(
             f"The folder to write in must exist. Received: {str(file)!r}. Make {str(file.parent)!r} first."
         )
     if not file.exists():
-        return {}
+        return None
     try:
-        rate, high_pass, tracks = _file.read(file)
+        return _file.read(file)
     except ValueError as error:
         raise ValueError(f"{error} It is not overwritten: remove it, or give another name.") from error
-    agree = rate == sample_rate and high_pass == high_pass_hz
-    return {track.hash: track for track in tracks} if agree else {}
+
+
+def _agree(earlier: _file.Contents, sample_rate: int, high_pass_hz: float | None) -> bool:
+    """Returns whether the tracks of an earlier corpus were prepared as the new ones are."""
+    return (earlier.sample_rate, earlier.high_pass_hz) == (sample_rate, high_pass_hz)
 
 
 def _sources(paths: Paths) -> tuple[list[Path], list[tuple[str, str]]]:
@@ -155,29 +148,6 @@ def _sources(paths: Paths) -> tuple[list[Path], list[tuple[str, str]]]:
     return list(sources), unread
 
 
-def _offer(folder: Path, settings: str, earlier: dict[str, _file.Track]) -> None:
-    """Lists the tracks of the earlier corpus among the parts, and removes the unfinished files of a killed build."""
-    for path in folder.glob("*.json"):
-        if not path.with_suffix(".pcm").exists():
-            path.unlink()
-    for path in folder.glob(".*"):
-        path.unlink()
-    for track in earlier.values():
-        about = About(hash=track.hash, peak=track.peak, rms=track.rms, clipped=track.clipped)
-        if track.beat:
-            _add_beat(about, track.beat)
-        (folder / f"{track.hash}-{settings}.json").write_text(json.dumps(about))
-
-
-def _clear(folder: Path) -> None:
-    for pattern in ("*.json", "*.pcm", ".*", "lock"):
-        for path in folder.glob(pattern):
-            with suppress(PermissionError):  # some systems do not remove the lock while it is open
-                path.unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-
-
 def _run(prepare: Callable[..., About | str], sources: list[Path], executor: Executor | None) -> list[About | str]:
     """Prepares all sources."""
     stop = None
@@ -198,11 +168,7 @@ def _find_beats(kept: list[tuple[Path, About]], pcm: Callable[[str], np.ndarray]
     """Adds the beats of tracks that an older version prepared, from the PCM under their hashes."""
     lacking = [about for _, about in kept if _file.beat_in(about) is None]
     for about, beat in zip(lacking, _beats.find([pcm(a["hash"]) for a in lacking], sample_rate), strict=True):
-        _add_beat(about, beat)
-
-
-def _add_beat(about: About, beat: Beat) -> None:
-    about["beat_seconds"], about["phase_seconds"], about["confidence"] = beat
+        _parts.add_beat(about, beat)
 
 
 def _prepare(
@@ -218,14 +184,13 @@ def _prepare(
         with _leaving_out(), open(source, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         part = folder / f"{digest}-{settings}.pcm"
-        known = part.with_suffix(".json")
-        if known.exists():
-            return json.loads(known.read_text())
-        with replacing(part) as temporary, open(temporary, "wb") as out:
+        known = _parts.known(part, source)
+        if known is not None:
+            return known
+        with replacing(part, sync=True, sweep_first=False) as temporary, open(temporary, "wb") as out:
             about = _write_pcm(out, digest, _blocks(source, sample_rate, high_pass_hz), stop)
-        _add_beat(about, find_beat(np.memmap(part, "<i2", mode="r"), sample_rate))
-        with replacing(known) as temporary:
-            temporary.write_text(json.dumps(about))
+        _parts.add_beat(about, find_beat(np.memmap(part, "<i2", mode="r"), sample_rate))
+        _parts.describe(part, about)
         return about
     except _UnusableError as reason:
         return str(reason)
@@ -247,19 +212,22 @@ def _leaving_out() -> Iterator[None]:
 
 def _write_pcm(out: BinaryIO, digest: str, blocks: Iterable[np.ndarray], stop: threading.Event | None) -> About:
     peak = size = clipped = 0
-    energy = 0.0
+    checksum, energy = 0, 0.0
     for block in blocks:
         if stop is not None and stop.is_set():
             raise _StoppedError
         pcm, over = audio._to_pcm(block)
         out.write(pcm.astype("<i2", copy=False).data)
+        checksum = crc(pcm, checksum)
         peak = max(peak, int(pcm.max()), -int(pcm.min()))
         rounded = pcm.astype(np.float32)
         energy += float(np.dot(rounded, rounded))
         size, clipped = size + pcm.size, clipped + over
     if peak <= SILENCE * 32768:
         raise _UnusableError(f"silent: no sample of {size} is above {SILENCE:.1e} of full scale")
-    return About(hash=digest, peak=peak / 32768, rms=(energy / size) ** 0.5 / 32768, clipped=clipped)
+    about = About(hash=digest, peak=peak / 32768, rms=(energy / size) ** 0.5 / 32768, clipped=clipped)
+    about["checksum"], about["size"] = checksum, size
+    return about
 
 
 def _report(skipped: list[tuple[str, str]], kept: list[tuple[Path, About]], strict: bool) -> None:
@@ -279,10 +247,37 @@ def _report(skipped: list[tuple[str, str]], kept: list[tuple[Path, About]], stri
         logger.warning("%d samples in %d tracks were beyond full scale and are clipped.", sum(clipped), len(clipped))
 
 
+def _report_doubles(kept: list[tuple[Path, About]]) -> None:
+    """Logs which files hold the same music, sample for sample."""
+    equal: dict[tuple[int, int], list[str]] = {}
+    for source, about in kept:
+        equal.setdefault((about["size"], about["checksum"]), []).append(str(source))
+    doubles = [sources for sources in equal.values() if len(sources) > 1]
+    if doubles:
+        logger.warning(
+            "%d tracks repeat the music of another one, sample for sample. All are kept, and count so often; a split "
+            "keeps them together:%s",
+            sum(map(len, doubles)) - len(doubles),
+            "".join(f"\n  {' = '.join(map(repr, sources))}" for sources in doubles),
+        )
+
+
+def _report_leaving(earlier: Sequence[Track], kept: list[tuple[Path, About]]) -> None:
+    """Logs which music of the earlier corpus is not in the new one: neither as it was nor as its file is now."""
+    hashes, sources = {about["hash"] for _, about in kept}, {str(source) for source, _ in kept}
+    leaving = [track for track in earlier if track.hash not in hashes and track.source not in sources]
+    if leaving:
+        logger.warning(
+            "%d of %d tracks of the earlier corpus are not in the new one: their files are not in this build, or not "
+            "usable. To keep them, build from all music together:%s",
+            *(len(leaving), len(earlier), "".join(f"\n  {track.source!r}" for track in leaving)),
+        )
+
+
 def _attributes(source: Path, about: About) -> dict[str, object]:
     return {"name": source.name, "source": str(source), **about}
 
 
-def _pcm(folder: Path, settings: str, earlier: dict[str, _file.Track], digest: str) -> np.ndarray:
+def _pcm(folder: Path, settings: str, earlier: dict[str, Track], digest: str) -> np.ndarray:
     part = folder / f"{digest}-{settings}.pcm"
     return np.memmap(part, "<i2", mode="r") if part.exists() else earlier[digest].pcm

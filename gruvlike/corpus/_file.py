@@ -2,185 +2,73 @@
 
 An HDF5 file with attributes `format`, `format_version`, `sample_rate`, `high_pass_hz` (0 = none) and a group `tracks`
 of contiguous int16 datasets "000000", "000001", ...; each carries `name`, `source`, `hash`, `peak`, `rms`, `clipped`,
-and, since version 2, the fields of its `Beat`. In a file of version 1, tracks have no beats.
+and, since version 2, the fields of its `Beat`. In a file of version 1, tracks have no beats. The checksum of the PCM,
+`checksum`, is absent in files of an older gruvlike.
 """
 
-import mmap
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-import h5py
 import numpy as np
 
+from gruvlike.corpus._headers import Checked, DamagedError, Headers, NewerLayoutError, Node
+from gruvlike.corpus._track import COPIED_SAMPLES, Pcm, Track, crc, not_as_written
 from gruvlike.rhythm import Beat
+
+if TYPE_CHECKING:
+    import h5py
 
 FORMAT = "gruvlike corpus"
 VERSION = 2
-_COPIED_SAMPLES = 1 << 23
-
-
-class Pcm:
-    """The bytes of a corpus file, mapped into memory on first use (and again in each process it is sent to).
-
-    One map serves all tracks: a map each would run out of file handles.
-    """
-
-    def __init__(self, file: Path):
-        self.file = file
-        self._stamp = self._identity()
-        self._bytes: np.memmap | None = None
-
-    def _identity(self) -> tuple[int, int]:
-        status = self.file.stat()
-        return status.st_size, status.st_mtime_ns
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_bytes": None}
-
-    def view(self, offset: int, start: int, stop: int) -> np.ndarray:
-        """Returns samples [start, stop) of the dataset at byte `offset`, without a copy."""
-        return self._mapped()[offset + 2 * start : offset + 2 * stop].view("<i2")
-
-    def announce(self, offset: int, start: int, stop: int) -> None:
-        """Asks the system to have these samples ready: one large read, where page faults would be many small ones."""
-        mapped = self._mapped().base
-        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):
-            first = (offset + 2 * start) // mmap.PAGESIZE * mmap.PAGESIZE
-            mapped.madvise(mmap.MADV_WILLNEED, first, offset + 2 * stop - first)
-
-    def _mapped(self) -> np.memmap:
-        if self._bytes is None:
-            if self._identity() != self._stamp:
-                raise ValueError(
-                    f"A corpus file must not change while it is open. Received: {str(self.file)!r}, which was "
-                    "replaced. Open it again with `Corpus(file)`."
-                )
-            self._bytes = np.memmap(self.file, np.uint8, mode="r")
-        return self._bytes
-
-
-@dataclass(frozen=True)
-class Track:
-    """One piece of music in a `Corpus`, or a section of it.
-
-    Args:
-        name: Name of the file that it came from, without the folder.
-        source: Path of that file.
-        sample_rate: Samples per second.
-        peak: Largest magnitude of the whole piece, 1.0 = full scale.
-        rms: Root mean square of the whole piece.
-        clipped: Samples of the whole piece that were beyond full scale and are clipped.
-        hash: SHA-256 of the source file: equal content, equal hash.
-        start: First sample of the section within the piece.
-        stop: The sample after the last one.
-
-    Attributes:
-        seconds: Length of the section.
-        pcm: The samples of the section, int16 (S,).
-        beat: The beat, seen from the start of the section. `None` in a file of an older version: `Corpus.add_beats`
-            finds it.
-    """
-
-    name: str
-    source: str
-    sample_rate: int
-    peak: float
-    rms: float
-    clipped: int
-    hash: str
-    start: int
-    stop: int
-    _map: Pcm = field(repr=False, compare=False)
-    _offset: int = field(repr=False, compare=False)
-    _beat: Beat | None = field(default=None, repr=False)
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    @property
-    def seconds(self) -> float:
-        return len(self) / self.sample_rate
-
-    @property
-    def beat(self) -> Beat | None:
-        return self._beat and self._beat.shift(self.start / self.sample_rate)
-
-    @property
-    def pcm(self) -> np.ndarray:
-        """The PCM, int16 of shape (S,): a view of the mapped file. Nothing is copied."""
-        return self._map.view(self._offset, self.start, self.stop)
-
-    def announce(self, start: int, stop: int) -> None:
-        """Says that samples [start, stop) are about to be read. Only speed depends on it.
-
-        Args:
-            start: First sample, within the track.
-            stop: The sample after the last one.
-
-        Example:
-            >>> import gruvlike as gl, tempfile
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     gl.audio.write(f"{folder}/tune.wav", gl.tune.compose(4, 8000), 8000)
-            ...     track = gl.Corpus.build(folder, f"{folder}/music.h5", sample_rate=8000)[0]
-            ...     track.announce(8000, 16_000)
-            ...     track.pcm[8000:16_000].shape
-            (8000,)
-        """
-        self._map.announce(self._offset, self.start + start, self.start + stop)
-
-    def samples(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Returns samples [start, stop) of the section.
-
-        Args:
-            start: First sample.
-            stop: The sample after the last one; `None`: the end.
-
-        Returns:
-            Float32 samples in [-1, 1], of shape (stop - start,).
-
-        Example:
-            >>> import gruvlike as gl, tempfile
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     gl.audio.write(f"{folder}/tone.wav", np.full(16_000, 0.25), 8000)
-            ...     track = gl.Corpus.build(folder, f"{folder}/music.h5", 8000, high_pass_hz=None)[0]
-            ...     track.samples(8000, 8003)
-            array([0.25, 0.25, 0.25], dtype=float32)
-        """
-        return self.pcm[start:stop].astype(np.float32) / np.float32(32768)
+_OF_FILE = ("format", "format_version", "sample_rate", "high_pass_hz")
+_OF_TRACK = ("name", "source", "hash", "peak", "rms", "clipped", "checksum")
 
 
 def write(
     path: Path, sample_rate: int, high_pass_hz: float | None, tracks: Iterable[tuple[Mapping[str, object], np.ndarray]]
 ) -> None:
-    """Writes a corpus file from (attributes, int16 PCM) pairs; the PCM is copied piece by piece."""
-    with h5py.File(path, "w") as h5:
+    """Writes a corpus file from (attributes, int16 PCM) pairs; the PCM is copied piece by piece.
+
+    Each track gets the checksum of its PCM.
+
+    Raises:
+        ValueError: If a track has a checksum already, and its PCM another one.
+    """
+    import h5py  # imported here because only writers need it
+
+    # `_headers` reads the earliest layout; nobody else knows the file yet, so it needs no lock (some disks have none).
+    with h5py.File(path, "w", libver=("earliest", "v110"), locking=False) as h5:
         h5.attrs.update(
             format=FORMAT, format_version=VERSION, sample_rate=sample_rate, high_pass_hz=high_pass_hz or 0.0
         )
         group = h5.create_group("tracks")
         for index, (attributes, pcm) in enumerate(tracks):
-            dataset = allocate(group, index, len(pcm), attributes)
-            for start in range(0, len(pcm), _COPIED_SAMPLES):
-                dataset[start : start + _COPIED_SAMPLES] = pcm[start : start + _COPIED_SAMPLES]
-
-
-def parts_of(file: Path) -> Path:
-    """Returns the folder in which the parts of a corpus are prepared."""
-    return file.with_name(file.name + ".parts")
+            # In one order and the checksum last, so that equal music makes equal files, whatever it comes from.
+            about = {name: attributes[name] for name in (*_OF_TRACK, *Beat._fields) if name in attributes}
+            expected, found = about.pop("checksum", None), 0
+            dataset = allocate(group, index, len(pcm), about)
+            for start in range(0, len(pcm), COPIED_SAMPLES):
+                piece = pcm[start : start + COPIED_SAMPLES].astype("<i2", copy=False)
+                dataset[start : start + COPIED_SAMPLES] = piece
+                found = crc(piece, found)
+            if expected not in (None, found):
+                raise not_as_written(f"{attributes['name']!r} in {str(path)!r}")
+            dataset.attrs["checksum"] = found
 
 
 def attributes(track: Track) -> dict[str, object]:
     """Returns the attributes of a whole track, as `write` takes them."""
-    names = ("name", "source", "hash", "peak", "rms", "clipped")
+    values = {name: getattr(track, name) for name in _OF_TRACK}
     beat = track._beat._asdict() if track._beat else {}
-    return {**{name: getattr(track, name) for name in names}, **beat}
+    return {**{name: value for name, value in values.items() if value is not None}, **beat}
 
 
-def allocate(group: h5py.Group, index: int, size: int, attributes: Mapping[str, object]) -> h5py.Dataset:
+def allocate(group: "h5py.Group", index: int, size: int, attributes: Mapping[str, object]) -> "h5py.Dataset":
     """Adds a track of `size` samples that has its place in the file (an offset) before anything is written to it."""
+    import h5py
+
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_layout(h5py.h5d.CONTIGUOUS)
     layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -200,63 +88,101 @@ def _storable(value: object) -> object:
     return value
 
 
-def read(path: str | os.PathLike) -> tuple[int, float | None, tuple[Track, ...]]:
-    """Returns sample rate, high-pass and tracks of a corpus file, or raises and names the content found instead."""
+class Contents(NamedTuple):
+    """A corpus file as it is opened.
+
+    Attributes:
+        sample_rate: Samples per second.
+        high_pass_hz: Cutoff of the high-pass, or `None`.
+        tracks: The tracks.
+        version: Version of the format.
+    """
+
+    sample_rate: int
+    high_pass_hz: float | None
+    tracks: tuple[Track, ...]
+    version: int
+
+
+def read(path: str | os.PathLike) -> Contents:
+    """Returns the contents of a corpus file, or raises and names the content found instead."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"The corpus file must exist. Received: {str(path)!r}. Make it with `Corpus.build`.")
     if not path.is_file():
         raise IsADirectoryError(f"A corpus is one file. Received: {str(path)!r}, which is none.")
-    try:
-        with h5py.File(path, "r") as h5:
-            _check(path, h5)
-            rate = int(h5.attrs["sample_rate"])
-            pcm = Pcm(path.absolute())
-            tracks = tuple(_track(path, h5["tracks"][name], rate, pcm) for name in sorted(h5["tracks"]))
-            return rate, float(h5.attrs["high_pass_hz"]) or None, tracks
-    except (OSError, KeyError, RuntimeError) as error:  # h5py raises any of these on damaged files
-        if isinstance(error, PermissionError):
-            raise
-        raise ValueError(
-            f"A whole corpus file is needed. Received: {str(path)!r}, which is damaged or no corpus: {error}. "
-            "Build it again."
-        ) from error
+    with open(path, "rb") as file:
+        try:
+            return _contents(path, file)
+        except DamagedError as error:
+            raise ValueError(
+                f"A whole corpus file is needed. Received: {str(path)!r}, which is damaged or no corpus: {error}. "
+                "Build it again."
+            ) from error
+        except NewerLayoutError as error:
+            raise ValueError(
+                f"A corpus has the HDF5 layout that `Corpus.build` gives it. Received: {str(path)!r}, which another "
+                f"program wrote with a newer one ({error}). Build it again, or copy it with h5py's default `libver`."
+            ) from error
+        except OSError as error:  # the disk
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
 
 
-def _check(path: Path, h5: h5py.File) -> None:
-    if h5.attrs.get("format") != FORMAT:
+def _contents(path: Path, file: BinaryIO) -> Contents:
+    headers = Headers(file, (*_OF_FILE, *_OF_TRACK, *Beat._fields))
+    root = headers.root()
+    if root.attributes.get("format") != FORMAT:
         raise ValueError(
             f"A corpus made by `Corpus.build` is needed. Received: {str(path)!r}, an HDF5 file of another kind "
-            f"with {sorted(h5)[:5]}."
+            f"with {sorted(root.members)[:5]}."
         )
-    version = int(h5.attrs["format_version"])
+    about = Checked(root.attributes)
+    version = about.integer("format_version", low=1)
     if version > VERSION:
         raise ValueError(
             f"Corpus format versions up to {VERSION} can be read. Received: {str(path)!r} of version {version}. "
             "Use a newer gruvlike."
         )
+    rate = about.integer("sample_rate", low=1)
+    high_pass_hz = about.number("high_pass_hz", low=0, high=rate / 2)
+    pcm = Pcm(path.absolute(), os.fstat(file.fileno()))
+    members = headers.node(root.members.get("tracks", 0)).members
+    tracks = tuple(_track(name, headers.node(address), rate, pcm) for name, address in sorted(members.items()))
+    if not tracks:
+        raise DamagedError("it holds no track")
+    if 2 * sum(map(len, tracks)) > headers.size:
+        raise DamagedError("its tracks share bytes")
+    return Contents(rate, high_pass_hz or None, tracks, version)
 
 
-def _track(path: Path, dataset: h5py.Dataset, rate: int, pcm: Pcm) -> Track:
-    offset, about = dataset.id.get_offset(), dataset.attrs
-    if offset is None or dataset.dtype != np.dtype("<i2") or dataset.ndim != 1:
-        raise ValueError(f"Tracks must be contiguous 16-bit datasets. Received: {dataset.name} in {str(path)!r}.")
+def _track(name: str, node: Node, rate: int, pcm: Pcm) -> Track:
+    if node.place is None or not node.place.size:
+        raise DamagedError(f"tracks are contiguous datasets of 16-bit samples, and {name!r} is none")
+    about = Checked(node.attributes)
+    offset, size = node.place
     return Track(
-        name=os.fsdecode(about["name"]),
-        source=os.fsdecode(about["source"]),
+        name=about.text("name"),
+        source=about.text("source"),
         sample_rate=rate,
-        peak=float(about["peak"]),
-        rms=float(about["rms"]),
-        clipped=int(about["clipped"]),
-        hash=about["hash"],
+        peak=about.number("peak", low=0, high=1),
+        rms=about.number("rms", low=0, high=1.001),
+        clipped=about.integer("clipped", low=0, high=size),
+        hash=about.text("hash"),
         start=0,
-        stop=len(dataset),
+        stop=size,
         _map=pcm,
         _offset=offset,
-        _beat=beat_in(about),
+        _beat=beat_in(node.attributes),
+        _length=size,
+        checksum=about.integer("checksum", low=0, high=2**32 - 1) if "checksum" in node.attributes else None,
     )
 
 
 def beat_in(about: Mapping[str, Any]) -> Beat | None:
     """Returns the beat among the attributes of a track, if it is there."""
-    return Beat(*(float(about[name]) for name in Beat._fields)) if "beat_seconds" in about else None
+    if Beat._fields[0] not in about:
+        return None
+    beat = Beat(*map(Checked(about).number, Beat._fields))
+    if beat.beat_seconds <= 0:
+        raise DamagedError(f"`beat_seconds` must be above 0, and is {beat.beat_seconds}")
+    return beat

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
-from gruvlike._contracts import Tensor
+from gruvlike._contracts import Temperature, Tensor
 from gruvlike._step._forward import Forward, check_causal, make_forward
 from gruvlike._step._layouts import fastest_layout, lay_out
 from gruvlike._step._loops import Loop, make_loop
@@ -226,7 +226,7 @@ class Generator:
         history: str | int = "carry",
         include_seed: bool = False,
         clips: int = 1,
-        temperature: float | None = None,
+        temperature: Temperature | None = None,
         random_seed: int | None = None,
         leash: float | None = None,
         bpm: float | None = None,
@@ -242,7 +242,8 @@ class Generator:
         but phases are rebuilt piece by piece: the pieces join, the samples are others.
 
         Args:
-            seed: As for `extend`, like all the others but one.
+            seed: As for `extend`, like all the others but two.
+            temperature: As for `extend`, or a function without arguments that is asked for it before each piece.
             frames_at_once: Frames that are predicted before a piece is yielded: the latency, and the price of it. Each
                 number compiles a loop of its own; `benchmarks/stream.py` measures the throughput.
 
@@ -304,7 +305,7 @@ class Generator:
             return None
         return max(1, round(_checks.number("seconds", seconds, 0, open_low=True) * self.sample_rate))
 
-    def _sampling(self, temperature: float | None, random_seed: int | None, leash: float | None) -> Sampling:
+    def _sampling(self, temperature: Temperature | None, random_seed: int | None, leash: float | None) -> Sampling:
         given = {"temperature": temperature, "random_seed": random_seed}
         named = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
         if named and not self.head.draws(self._parts.width):
@@ -312,10 +313,10 @@ class Generator:
                 f"`temperature` and `random_seed` are for heads that draw. Received: {named}, with a "
                 f"{type(self.head).__name__} head, which draws nothing. Leave them out."
             )
-        temperature = self.head.temperature if temperature is None else _checks.number("temperature", temperature, 0)
+        temperature = self.head.temperature if temperature is None else temperature
         random_seed = 0 if random_seed is None else _checks.positive_int("random_seed", random_seed, minimum=0)
         leash = (_LEASH if self._conditions else 0.0) if leash is None else _checks.number("leash", leash, 0, 1)
-        return Sampling(temperature, random_seed, leash)
+        return Sampling(temperature, random_seed, leash).checked()
 
     def _begin(self, seed: Seed | Sequence[Seed] | Memory, clips: int, wish: Wish, listening: Listening) -> Coming:
         before, seeds = None, []

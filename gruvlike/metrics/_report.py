@@ -29,7 +29,7 @@ _REFERENCE_SECONDS = 120
 _LEAST_BLOCKS = 4
 _CORPUS_SUFFIXES = (".h5", ".hdf5")
 # Each measure has a value for a song without fault.
-_ROWS = (
+ROWS = (
     ("tick_ratio", "1: no tick"),
     ("tick_level_db", "0: no tick"),
     ("tick_excess_db", "0: no more than the reference"),
@@ -69,10 +69,10 @@ class Report(dict[str, float]):
 
     def __str__(self) -> str:
         controls = [each for each in _CONTROLS if any(name.endswith(f"_{each}") for name in self)]
-        width = max(len(name) for name, _ in _ROWS if name in self) + 1
+        width = max(len(name) for name, _ in ROWS if name in self) + 1
         heads = "".join(f"{each:>11}" for each in ("song", *controls))
         lines = [f"{'measure':<{width}}{heads}   nothing is wrong at"]
-        for name, ideal in _ROWS:
+        for name, ideal in ROWS:
             if name in self:
                 values = [self.get(key) for key in (name, *(f"{name}_{each}" for each in controls))]
                 cells = "".join(f"{'' if value is None else f'{value:.3f}':>11}" for value in values)

@@ -166,11 +166,16 @@ def test_a_card_that_stops_is_an_error(work, card, monkeypatch, capsys):
     fails(capsys, words(work), "must play on")
 
 
-def test_the_device_is_a_number_or_a_name(work, card):
+def test_the_device_is_a_number_or_a_name(work, card, capsys):
     asked = []
-    card.check_output_settings = lambda **settings: asked.append(settings)
+
+    def refuse(**settings):
+        asked.append(settings)
+        raise ValueError(f"No output device matching {settings['device']!r}")
+
+    card.check_output_settings = refuse
     for device in ("3", "USB"):
-        assert cli.main(words(work, "draws", "--device", device)) == 0
+        fails(capsys, words(work, "draws", "--device", device), "No output device matching")
     assert [one["device"] for one in asked] == [3, "USB"]
     assert {(one["samplerate"], one["channels"]) for one in asked} == {(8000, 1)}
 

@@ -46,10 +46,16 @@ def runs(work):
 
 
 @pytest.fixture
-def unmeasured(monkeypatch):
-    """Pages without measures and learning curves, which take most of the time."""
+def unmeasured(monkeypatch, plain_pictures):
+    """Pages without measures, learning curves and pictures, which take most of the time."""
     monkeypatch.setattr(_measuring, "table_of", lambda *_: Table([], [], "not now"))
     monkeypatch.setattr(_page, "_curve", lambda run: "")
+
+
+@pytest.fixture
+def plain_pictures(monkeypatch):
+    """Pictures that take no time, and as many bytes each."""
+    monkeypatch.setattr(_sounds, "picture_uri", lambda *_: "data:image/webp;base64," + "A" * 2000)
 
 
 class Page(HTMLParser):
@@ -65,7 +71,7 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attributes)))
 
     def handle_data(self, data):
-        if self.elements[-1][0] not in ("script", "style"):
+        if self.elements and self.elements[-1][0] not in ("script", "style"):
             self.words.append(data)
 
     def all(self, tag, **wanted):
@@ -262,7 +268,7 @@ def test_runs_share_the_music_that_all_of_them_hold_out(runs):
         _openings.openings_of([cut(runs[0], 0, 20_000), cut(runs[1], 20_000, 70_000)], _openings.Wish(1, 1, 1, None, 0))
 
 
-def test_runs_of_two_sample_rates_are_compared_at_the_same_place(runs, work, tmp_path):
+def test_runs_of_two_sample_rates_are_compared_at_the_same_place(runs, work, tmp_path, plain_pictures):
     corpus = gl.Corpus.build(work / "music", tmp_path / "low.h5", sample_rate=4000)
     by_hash = {track.hash: track for track in corpus}
     held_out = [
@@ -300,13 +306,13 @@ def long_openings(seconds=8.0, seeds=2, takes=2):
     return [_openings.Opening(place, {RATE: noise[: 4 * RATE]}, {RATE: noise}, songs) for _ in range(seeds)]
 
 
-def test_a_page_that_fits_is_left_alone():
+def test_a_page_that_fits_is_left_alone(plain_pictures):
     groups, notes = _sounds.groups_of(long_openings(), 10**8)
     assert notes == []
     assert [len(group.clips) for group in groups] == [4, 4]
 
 
-def test_songs_are_cut_then_seeds_left_out_then_takes():
+def test_songs_are_cut_then_seeds_left_out_then_takes(plain_pictures):
     whole = _sounds._size(_sounds.groups_of(long_openings(), 10**8)[0])
     groups, notes = _sounds.groups_of(long_openings(), int(0.9 * whole))
     assert _sounds._size(groups) <= 0.9 * whole
@@ -323,7 +329,7 @@ def test_songs_are_cut_then_seeds_left_out_then_takes():
         _sounds.groups_of(long_openings(), int(0.9 * one))
 
 
-def test_takes_are_left_out_of_the_run_that_has_most():
+def test_takes_are_left_out_of_the_run_that_has_most(plain_pictures):
     (opening,) = long_openings(4.0, seeds=1, takes=3)
     other = opening.takes[0]._replace(run=1, temperature=None)
     (group,), _ = _sounds.groups_of([opening._replace(takes=[*opening.takes, other])], 10**8)
@@ -371,7 +377,7 @@ def test_bad_temperatures_are_refused(runs, tmp_path, temperatures):
         listening.write_page(tmp_path / "page.html", runs[1:], temperatures=temperatures)
 
 
-def test_short_songs_have_no_measures_and_the_page_says_why(runs, tmp_path):
+def test_short_songs_have_no_measures_and_the_page_says_why(runs, tmp_path, plain_pictures):
     file = tmp_path / "page.html"
     listening.write_page(file, runs[:1], seeds=1, seed_seconds=1.0, seconds=1.0)
     assert "There are no measures. A report takes 4 s" in Page(file).text

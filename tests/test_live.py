@@ -12,6 +12,12 @@ import gruvlike as gl
 RATE, BLOCK = 16_000, 512
 
 
+@pytest.fixture(scope="module")
+def generator(melody):
+    """A generator that draws its frames; what it has compiled serves all tests."""
+    return gaussian_generator(melody)
+
+
 class Simulation:
     """A maker and a sound card on one simulated clock: while a piece is made, the card takes its blocks.
 
@@ -98,8 +104,7 @@ def test_pieces_of_any_size_are_played_in_order(sizes, rng):
     assert player.underruns == 0
 
 
-def test_a_thread_of_its_own_fills_the_buffer(melody):
-    generator = gaussian_generator(melody)
+def test_a_thread_of_its_own_fills_the_buffer(generator, melody):
     song = np.concatenate(list(generator.stream(melody, seconds=0.5, frames_at_once=4)))
     played = []
     with gl.live.Player(generator.stream(melody, seconds=0.5, frames_at_once=4), 8000, 0.1) as player:
@@ -154,8 +159,7 @@ def song_at(generator, seed, temperature, steps=24):
 
 
 @pytest.mark.backends
-def test_a_temperature_can_change_while_a_stream_runs(melody):
-    generator = gaussian_generator(melody)
+def test_a_temperature_can_change_while_a_stream_runs(generator, melody):
     cool, hot = song_at(generator, melody, 0.2), song_at(generator, melody, 1.5)
     assert np.array_equal(song_at(generator, melody, lambda: 0.2), cool)
     asked = []
@@ -172,12 +176,11 @@ def test_a_temperature_can_change_while_a_stream_runs(melody):
     assert np.abs(risen[same:] - hot[same:]).max() > 0.01
 
 
-def test_a_temperature_out_of_range_is_refused_when_it_is_asked_for(melody):
-    generator = gaussian_generator(melody)
+def test_a_temperature_out_of_range_is_refused_when_it_is_asked_for(generator, melody):
     with pytest.raises(ValueError, match="temperature"):
         generator.stream(melody, temperature=lambda: -1.0)
     values = iter([1.0, 1.0, float("nan")])
-    stream = generator.stream(melody, temperature=lambda: next(values))
+    stream = generator.stream(melody, temperature=lambda: next(values), frames_at_once=4)
     next(stream)
     with pytest.raises(ValueError, match="temperature"):
         next(stream)

@@ -120,9 +120,9 @@ def _takes(group: Group) -> int:
 
 
 def _without_a_take(group: Group) -> Group:
-    """Returns a group without the last take of the run that has most."""
+    """Returns a group without the last take of the run that has most; of two such runs, the later one."""
     runs = [clip.run for clip in group.clips if clip.kind == "take"]
-    most = max(runs, key=runs.count)
+    most = max(reversed(runs), key=runs.count)
     last = max(index for index, clip in enumerate(group.clips) if clip.run == most)
     return group._replace(clips=[*group.clips[:last], *group.clips[last + 1 :]])
 

@@ -45,7 +45,14 @@ def browser():
         pytest.skip("needs Chromium and its driver: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = program
-    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio"):
+    for word in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--mute-audio",
+        "--force-prefers-reduced-motion",
+    ):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
@@ -76,15 +83,17 @@ def wait(page, condition):
 
 
 def test_players_load_and_advance_one_at_a_time(page):
+    from selenium.webdriver.common.keys import Keys
+
     assert wait(page, "[...document.querySelectorAll('audio')].every(one => one.readyState >= 1)")
     durations = page.execute_script("return [...document.querySelectorAll('figure audio')].map(one => one.duration)")
     assert len(durations) == 2 * (2 + 1 + 2)
     assert all(min(abs(one - 4.0), abs(one - 6.0)) < 0.06 for one in durations)
-    page.execute_script("document.querySelectorAll('figure audio')[0].play()")
+    all_of(page, "figure audio")[0].send_keys(Keys.SPACE)
     assert wait(page, "document.querySelectorAll('figure audio')[0].currentTime > 0.2")
     left = page.execute_script("return document.querySelector('figure .cursor').style.left")
     assert 0 < float(left.rstrip("%")) < 100
-    page.execute_script("document.querySelectorAll('figure audio')[3].play()")
+    all_of(page, "figure audio")[3].send_keys(Keys.SPACE)
     assert wait(page, "document.querySelectorAll('figure audio')[3].currentTime > 0.1")
     assert page.execute_script("return document.querySelectorAll('figure audio')[0].paused")
 

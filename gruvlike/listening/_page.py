@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from gruvlike.listening._sounds import Group, figure_uri
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from matplotlib.figure import Figure
 
+_CURVE_INCHES, _CURVE_DPI = (5.0, 3.2), 200
 # HTML has no place for controls (tab and line feed apart), halves of characters, and marks that turn the text around.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
@@ -88,11 +88,15 @@ def _number(value: float) -> str:
 
 def _curve(run: Run) -> str:
     """Returns the learning curves of a run as a data URI; "" if there is no loss."""
+    from matplotlib.figure import Figure
+
+    # The picture is small, so that its letters can be read on a telephone.
+    figure = Figure(figsize=_CURVE_INCHES, layout="constrained", dpi=_CURVE_DPI)
     try:
-        axes = plots.learning_curves(run.history, run.baselines)
+        plots.learning_curves(run.history, run.baselines, figure.subplots())
     except ValueError:
         return ""
-    return figure_uri(cast("Figure", axes.figure), "png")
+    return figure_uri(figure, "png")
 
 
 def _curve_words(run: Run) -> str:

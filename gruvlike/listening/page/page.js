@@ -28,7 +28,7 @@
       const box = picture.getBoundingClientRect();
       if (!(audio.duration > 0)) return;
       audio.currentTime = audio.duration * (event.clientX - box.left) / box.width;
-      audio.play();
+      audio.play().catch(() => {});  // a pause before it has begun is no error
     });
   }
 

@@ -155,6 +155,6 @@ class Player:
                 self._room.clear()
                 if not self.fill_once():
                     self._room.wait(_PATIENCE)
-        # The error belongs to the thread that plays: it raises, or says, what has happened.
+        # The error belongs to the thread that plays: that thread raises it.
         except BaseException as error:
             self.error, self._is_last = error, True

@@ -144,7 +144,7 @@ def _card(sounddevice: ModuleType, device: str | None, rate: int) -> "Callable[[
 
 def _dial(model: "AudioModel", temperature: float | None) -> Dial | None:
     """Returns a dial for a head that draws; `None` for others."""
-    if not model.head.draws(model.normalizer.width):
+    if not model.head.draws(1):  # whether it is any number does not depend on the width
         return None
     return Dial(model.head.temperature if temperature is None else temperature)
 

@@ -75,11 +75,8 @@ def _own_rhythm(opening: Opening, sound: np.ndarray, rate: int) -> float:
     beat_seconds, seed = opening.place.beat_seconds, opening.seeds[rate]
     if beat_seconds is None:
         return math.nan
-    patterns = (
-        metrics.rhythm_pattern(one, rate, beat_seconds, start_seconds=start)
-        for one, start in ((seed, 0.0), (sound, len(seed) / rate))
-    )
-    return metrics.rhythm_similarity(*patterns)
+    own = metrics.rhythm_pattern(sound, rate, beat_seconds, start_seconds=len(seed) / rate)
+    return metrics.rhythm_similarity(own, metrics.rhythm_pattern(seed, rate, beat_seconds))
 
 
 def _frozen(run: Run, seed: np.ndarray, size: int) -> np.ndarray:

@@ -118,7 +118,7 @@ def openings_of(runs: Sequence[Run], wish: Wish) -> tuple[list[Opening], list[st
 
 def draws(run: Run) -> bool:
     """Returns whether the songs of a run are drawn at random."""
-    return bool(run.model.head.draws(run.model.normalizer.width))
+    return run.model.head.draws(1) > 0  # whether it is any number does not depend on the width
 
 
 def _temperatures(run: Run, wish: Wish) -> list[float | None]:

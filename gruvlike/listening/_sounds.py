@@ -16,7 +16,7 @@ from gruvlike.listening._openings import Opening, Take
 from gruvlike.metrics._levels import rms
 
 LEAST_SECONDS = 4.0  # songs are not made shorter than this to save room
-_LEAD_SECONDS = 2.0  # of the seed, before the music that follows it, so that one hears how they join
+_LEAD_SECONDS = 2.0  # of the seed, before the music that follows it, so that the join is audible
 # MP3 plays in every browser; Opus in a file of Ogg does not. It knows these sample rates alone.
 _RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _COMPRESSION = 0.4  # of libsndfile, from 0 (best) to 1

@@ -52,7 +52,7 @@ ARROWS = {
         *("__version__", "_step", "audio", "conditions", "corpus", "decoders"),
         *("generation", "metrics", "models", "plots", "rhythm"),
     },
-    "listening": {"__version__", "callbacks", "corpus", "generation", "metrics", "models", "plots"},
+    "listening": {"__version__", "_music", "callbacks", "corpus", "generation", "metrics", "models", "plots"},
     "live": set(),
     "recipes": {"conditions", "corpus", "encoders", "heads", "models", "normalizers", "windows"},
     "gruv2015": {"audio", "encoders", "normalizers", "models", "generation"},

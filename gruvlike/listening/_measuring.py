@@ -1,16 +1,19 @@
 """The measures of the takes of a run, beside those of real music, of a frozen block, and of noise."""
 
+import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from gruvlike import metrics
+from gruvlike._music import tracks
 from gruvlike.listening._openings import Opening
 from gruvlike.listening._runs import Run
+from gruvlike.metrics._figures import Reference, compared
 from gruvlike.metrics._levels import rms
-from gruvlike.metrics._report import ROWS
+from gruvlike.metrics._report import ROWS, reference_for
 
 _OWN_RHYTHM = "own_rhythm"
 
@@ -31,8 +34,12 @@ class Table(NamedTuple):
 
 def table_of(run: Run, number: int, openings: Sequence[Opening]) -> Table:
     """Measures the takes of run `number` and the controls, and returns the means over all openings."""
+    rate, hop = run.model.sample_rate, run.model.encoder.hop
+    size = len(openings[0].real[rate])
     try:
-        columns = [_column(run, title, openings, sounds) for title, sounds in _sounds(run, number, openings)]
+        # `metrics.report` would look at the reference anew for each song.
+        reference = reference_for(size, list(tracks(run.music)), hop, rate, _remembering(rate))
+        columns = [_column(title, reference, openings, sounds) for title, sounds in _sounds(run, number, openings)]
     except ValueError as error:  # the music is too short, or has too few blocks
         return Table([], [], str(error))
     names = [(name, ideal) for name, ideal in ROWS if name in columns[0][1]]
@@ -60,14 +67,26 @@ def title_of(temperature: float | None) -> str:
 
 
 def _column(
-    run: Run, title: str, openings: Sequence[Opening], sounds: Sequence[np.ndarray]
+    title: str, reference: Reference, openings: Sequence[Opening], sounds: Sequence[np.ndarray]
 ) -> tuple[str, dict[str, float]]:
-    rate, hop = run.model.sample_rate, run.model.encoder.hop
     found = []
     for opening, sound in zip(openings, sounds, strict=True):
-        figures = dict(metrics.report(sound, run.music, hop, rate))
-        found.append({**figures, _OWN_RHYTHM: _own_rhythm(opening, sound, rate)})
+        figures, _ = compared(sound, reference)
+        found.append({**figures, _OWN_RHYTHM: _own_rhythm(opening, sound, reference.sample_rate)})
     return title, {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+
+
+def _remembering(rate: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the features of the Fréchet distance, which are found once for each sound."""
+    known: dict[bytes, np.ndarray] = {}
+
+    def embed(samples: np.ndarray) -> np.ndarray:
+        key = hashlib.sha256(samples.tobytes()).digest()
+        if key not in known:
+            known[key] = metrics.log_mel_statistics(samples, rate)
+        return known[key]
+
+    return embed
 
 
 def _own_rhythm(opening: Opening, sound: np.ndarray, rate: int) -> float:

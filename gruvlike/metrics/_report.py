@@ -131,10 +131,7 @@ def report(
     """
     hop = _checks.positive_int("hop", hop, minimum=16)
     samples, sounds, rate = _opened(song, reference, sample_rate)
-    embed = functools.partial(log_mel_statistics, sample_rate=rate) if embed is None else embed
-    music = Reference(sounds, _pieces(sounds, len(samples), rate, hop), hop, rate, embed)
-    _check_size("song", len(samples), hop, rate)
-    _check_size("reference", sum(map(len, music.pieces)), hop, rate)
+    music = reference_for(len(samples), sounds, hop, rate, embed)
     opening = None if seed is None else _seed(seed, hop, rate, beat_seconds)
     figures, copies = compared(samples, music)
     figures |= _named("reference", of_reference(music))
@@ -144,6 +141,21 @@ def report(
         figures |= _named("seed", compared(opening.samples, music)[0])
         figures |= _named("loop", compared(loop, music)[0] | beside_seed(loop, opening, rate))
     return Report({name: float(value) for name, value in figures.items()}, copies.closest)
+
+
+def reference_for(
+    size: int,
+    sounds: list[Sound],
+    hop: int,
+    sample_rate: int,
+    embed: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Reference:
+    """Returns the music that a song of `size` samples is compared with; raises if either is too short."""
+    embed = functools.partial(log_mel_statistics, sample_rate=sample_rate) if embed is None else embed
+    music = Reference(sounds, _pieces(sounds, size, sample_rate, hop), hop, sample_rate, embed)
+    _check_size("song", size, hop, sample_rate)
+    _check_size("reference", sum(map(len, music.pieces)), hop, sample_rate)
+    return music
 
 
 def _named(control: str, figures: Figures) -> Figures:

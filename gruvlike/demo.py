@@ -182,7 +182,7 @@ def _report(folder: Path, rate: int, seed: np.ndarray, song: np.ndarray, history
 
 
 def _write_page(folder: Path, assembly: Assembly, **about: Any) -> None:
-    """Writes the page to listen to, and says where it is, or why there is none."""
+    """Writes the page to listen to, and says where it is."""
     from gruvlike.callbacks import _identity
 
     train, validation = assembly.train, assembly.validation or assembly.train
@@ -195,13 +195,9 @@ def _write_page(folder: Path, assembly: Assembly, **about: Any) -> None:
         **about,
     )
     file = folder / "listen.html"
-    try:
-        for note in gl.listening.write_page(file, [run], seeds=_PAGE_SEEDS):
-            say(note)
-    except ValueError as error:  # the music is too short for a page, and long enough for a song
-        say(f"There is no page to listen to. {error}")
-    else:
-        say(f"{file}: songs beside real music, a blind test, measures. Open it in a browser.")
+    for note in gl.listening.write_page(file, [run], seeds=_PAGE_SEEDS):
+        say(note)
+    say(f"{file}: songs beside real music, a blind test, measures. Open it in a browser.")
 
 
 def _measures(seed: np.ndarray, song: np.ndarray, rate: int) -> str:

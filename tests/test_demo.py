@@ -57,15 +57,6 @@ def test_demo_in_the_way_of_2015(in_tmp, capsys):
     assert "There are no measures. A report takes 4 s" in (in_tmp / "demo-2/listen.html").read_text("utf-8")
 
 
-def test_music_that_is_too_short_for_a_page_is_long_enough_for_a_song(in_tmp, capsys):
-    gl.audio.write(in_tmp / "mine.wav", gl.tune.compose(3, 16_000), 16_000)
-    assert demo.main([*FAST, "--recipe", "paper", "--music", "mine.wav", "--seconds", "1"]) == 0
-    out = capsys.readouterr().out
-    assert "There is no page to listen to. A page needs held-out music of" in out
-    assert "song.wav" in out
-    assert not (in_tmp / "demo/listen.html").exists()
-
-
 def test_music_that_is_too_short_or_absent_is_one_line_and_2(in_tmp, capsys):
     for seconds in (0.5, 8):
         gl.audio.write(in_tmp / f"{seconds}.wav", gl.tune.compose(seconds, 16_000), 16_000)

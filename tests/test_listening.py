@@ -24,6 +24,7 @@ SMALL = ["--steps", "8", "--validation", "0.4", "--preview-every", "0", "--epoch
 PAPER = ["--recipe", "paper", "--block-size", "100", *SMALL]
 WISH = _openings.Wish(1, 4.5, 4.2, None, 0)
 SHORT = {"seeds": 1, "seed_seconds": 4.5, "seconds": 4.2}
+NO_SOUND = _sounds.Group("none", "0:00", [_sounds.Clip("seed", "Seed", -1, RATE, -1.0, 0.0, "data:,", "data:,", "")])
 HOSTILE = "<script>alert('x')</script>\"' onerror=alert(1) {{ 7 * 7 }} 🎵 \u202eevil \udcff\x00" + "ä" * 300
 
 
@@ -182,6 +183,17 @@ def test_the_table_is_that_of_a_report(runs):
     for name, _, values in table.rows:
         assert values[0] == pytest.approx(expected[name], rel=1e-3, abs=1e-4), name
     assert {name for name, *_ in table.rows} >= {"own_rhythm", "copy_score", "frechet_distance"}
+
+
+def test_songs_are_compared_with_so_much_music_and_no_more(runs, monkeypatch):
+    whole, note = _measuring._music(runs[0])
+    assert note == ""
+    assert [len(sound.samples) for sound in whole] == [4 * RATE] * 2
+    monkeypatch.setattr(_measuring, "_MOST_MINUTES", 2 / 60)
+    part, note = _measuring._music(runs[0])
+    assert [len(sound.samples) for sound in part] == [RATE] * 2
+    assert note.startswith("The reference is the first 25 % of each track")
+    assert "The reference is the first 25 %" in _page.render(runs[:1], [NO_SOUND], [Table([], [], note)], [])
 
 
 def test_settings_versions_command_and_curves_are_there(both, work):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gruvlike import metrics
-from gruvlike._music import tracks
+from gruvlike._music import Sound, tracks
 from gruvlike.listening._openings import Opening
 from gruvlike.listening._runs import Run
 from gruvlike.metrics._figures import Reference, compared
@@ -16,6 +16,7 @@ from gruvlike.metrics._levels import rms
 from gruvlike.metrics._report import ROWS, reference_for
 
 _OWN_RHYTHM = "own_rhythm"
+_MOST_MINUTES = 30  # of music that songs are compared with: copies in ten hours would be searched for half an hour
 
 
 class Table(NamedTuple):
@@ -24,29 +25,42 @@ class Table(NamedTuple):
     Attributes:
         columns: The titles of the columns.
         rows: For each measure its name, its value where nothing is wrong, and its value in each column.
-        problem: Why there is no table; "" if there is one.
+        note: A sentence about the table, or why there is none.
     """
 
     columns: list[str]
     rows: list[tuple[str, str, list[float]]]
-    problem: str = ""
+    note: str = ""
 
 
 def table_of(run: Run, number: int, openings: Sequence[Opening]) -> Table:
     """Measures the takes of run `number` and the controls, and returns the means over all openings."""
     rate, hop = run.model.sample_rate, run.model.encoder.hop
     size = len(openings[0].real[rate])
+    music, note = _music(run)
     try:
         # `metrics.report` would look at the reference anew for each song.
-        reference = reference_for(size, list(tracks(run.music)), hop, rate, _remembering(rate))
+        reference = reference_for(size, music, hop, rate, _remembering(rate))
         columns = [_column(title, reference, openings, sounds) for title, sounds in _sounds(run, number, openings)]
     except ValueError as error:  # the music is too short, or has too few blocks
-        return Table([], [], str(error))
+        return Table([], [], f"There are no measures. {error}")
     names = [(name, ideal) for name, ideal in ROWS if name in columns[0][1]]
     return Table(
         [title for title, _ in columns],
         [(name, ideal, [figures[name] for _, figures in columns]) for name, ideal in names],
+        note,
     )
+
+
+def _music(run: Run) -> tuple[list[Sound], str]:
+    """Returns the music to compare songs with, and a sentence if it is not all: then the same share of each track."""
+    music = list(tracks(run.music))
+    minutes = sum(len(sound.samples) for sound in music) / run.model.sample_rate / 60
+    if minutes <= _MOST_MINUTES:
+        return music, ""
+    share = _MOST_MINUTES / minutes
+    music = [Sound(sound.name, sound.samples[: max(1, int(share * len(sound.samples)))]) for sound in music]
+    return music, f"The reference is the first {100 * share:.0f} % of each track: {_MOST_MINUTES} minutes."
 
 
 def _sounds(run: Run, number: int, openings: Sequence[Opening]) -> Iterator[tuple[str, list[np.ndarray]]]:

@@ -76,7 +76,7 @@ def _about(run: Run, table: Table) -> dict[str, Any]:
         "versions": list(run.versions.items()),
         "columns": table.columns,
         "rows": [(name, ideal, [_number(value) for value in values]) for name, ideal, values in table.rows],
-        "problem": table.problem,
+        "note": table.note,
         "curve": _curve(run),
         "curve_words": _curve_words(run),
     }

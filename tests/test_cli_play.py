@@ -96,14 +96,18 @@ def test_the_song_reaches_the_card(work, card, capsys):
 
 
 def test_keys_change_the_temperature_and_end_the_song(work, card, monkeypatch, capsys):
-    given = iter(["", "++", "-", "0", "x", "q"])
+    given, streamed, stream = iter(["", "++", "0", "+", "x", "q"]), [], gl.Generator.stream
     monkeypatch.setattr(_keys, "pressed", lambda: _Keys(given))
+    monkeypatch.setattr(
+        gl.Generator, "stream", lambda self, seed, **options: streamed.append(options) or stream(self, seed, **options)
+    )
     arguments = words(work)
     arguments.remove("--seconds")
     arguments.remove("0.5")
     assert cli.main(arguments) == 0  # a song without end ends by its key alone
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("temperature ")]
-    assert lines == ["temperature 0.6", "temperature 0.7", "temperature 0.6", "temperature 0.5"]
+    assert lines == ["temperature 0.6", "temperature 0.7", "temperature 0.5", "temperature 0.6"]
+    assert streamed[0]["temperature"]() == 0.6  # the stream asks for the temperature of the moment
 
 
 class _Keys:

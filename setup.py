@@ -32,7 +32,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["gruvlike", "gruvlike.*"]),
-    package_data={"gruvlike": ["py.typed", "__init__.pyi"]},
+    package_data={"gruvlike": ["py.typed", "__init__.pyi", "listening/page/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21",
@@ -47,9 +47,11 @@ setup(
         "tqdm>=4.66",
         "matplotlib>=3.9",
         "filelock>=3.16",
+        "jinja2>=3.1",
     ],
     extras_require={
         "av": ["av>=14"],
+        "play": ["sounddevice>=0.5"],
         "jax": ["jax>=0.6"],
         "torch": ["torch>=2.6"],
         "tensorboard": ["tensorboard>=2.18"],
@@ -64,6 +66,7 @@ setup(
             "psutil>=6",
             "ruff==0.17.*",
             "mypy==2.4.*",
+            "selenium>=4.20",
             *NOTEBOOKS,
         ],
     },

@@ -21,6 +21,8 @@ module          purpose
 `callbacks`     watch over training
 `metrics`       judge sound
 `plots`         look at sound and learning
+`listening`     a page to listen to
+`live`          a song that plays while it is made
 `rhythm`        tempo and beat of music
 `gruv2015`      the published pipeline, to the digit
 `recipes`       the settings of a training as data
@@ -53,6 +55,8 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
     "callbacks": (),
     "metrics": (),
     "plots": (),
+    "listening": (),
+    "live": (),
     "rhythm": (),
     "gruv2015": (),
     "recipes": (),

@@ -12,6 +12,8 @@ from gruvlike import encoders as encoders
 from gruvlike import generation as generation
 from gruvlike import gruv2015 as gruv2015
 from gruvlike import heads as heads
+from gruvlike import listening as listening
+from gruvlike import live as live
 from gruvlike import metrics as metrics
 from gruvlike import models as models
 from gruvlike import normalizers as normalizers

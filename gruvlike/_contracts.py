@@ -42,6 +42,9 @@ class Tensor(Protocol):
 ArrayOrTensor: TypeAlias = ArrayLike | Tensor
 """A tensor, or anything that numpy makes an array of: an array, a list, a number."""
 
+Temperature: TypeAlias = float | Callable[[], float]
+"""The width of the draws of a head, or a function that is asked for it before each piece of a song."""
+
 
 class ArrayFunctions(Protocol):
     """Functions of arrays in the style of numpy: `gruvlike._arrays.HOST` or `keras.ops`."""

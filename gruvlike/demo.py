@@ -1,10 +1,12 @@
 """The demo, `make demo`: from music, or a tune that it composes, to a song and its pictures, in some minutes."""
 
 import argparse
+import shlex
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +26,7 @@ _SAMPLE_RATE = 16_000
 _TUNE_SECONDS, _TUNE_END = 210, 30
 _SEED_SECONDS, _LEAST_SEED = 8, 4
 _LEAST_SONG = 4  # seconds that are measured
+_PAGE_SEEDS = 2
 _History = dict[str, list[float]]
 _Losses = dict[str, float]
 
@@ -42,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> demo.main(["--music", "no_such_folder"])
         2
     """
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(words)
+    options.words = words
     return run(lambda: _demo(options), "All that was made so far stays where it is.")
 
 
@@ -53,11 +58,14 @@ def _demo(options: argparse.Namespace) -> None:
         raise FileNotFoundError(f"There is no music {options.music!r}.")
     folder = _new_folder(options.out)
     corpus = _corpus(options.music, folder)
-    assembly = _fitting(recipe, corpus).build(corpus)
+    recipe = _fitting(recipe, corpus)
+    assembly = recipe.build(corpus)
     history, baselines = _train(recipe, folder, assembly)
     seed, song = _generate(options, folder, assembly)
     _draw(folder, corpus.sample_rate, seed, song, history, baselines)
     _report(folder, corpus.sample_rate, seed, song, history, baselines)
+    command = shlex.join(["python", "-m", "gruvlike.demo", *options.words])
+    _write_page(folder, assembly, history=history, baselines=baselines, settings=recipe.to_dict(), command=command)
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
@@ -171,6 +179,25 @@ def _report(folder: Path, rate: int, seed: np.ndarray, song: np.ndarray, history
         f"In {folder}/: song.wav (seed.wav goes before it), learning_curve.png, seed_and_song.png, "
         "run.keras (the model), corpus.h5."
     )
+
+
+def _write_page(folder: Path, assembly: Assembly, **about: Any) -> None:
+    """Writes the page to listen to, and says where it is."""
+    from gruvlike.callbacks import _identity
+
+    train, validation = assembly.train, assembly.validation or assembly.train
+    run = gl.listening.Run(
+        name=folder.name,
+        model=assembly.model,
+        held_out=validation,
+        music=train,
+        versions=_identity.versions(),
+        **about,
+    )
+    file = folder / "listen.html"
+    for note in gl.listening.write_page(file, [run], seeds=_PAGE_SEEDS):
+        say(note)
+    say(f"{file}: songs beside real music, a blind test, measures. Open it in a browser.")
 
 
 def _measures(seed: np.ndarray, song: np.ndarray, rate: int) -> str:

@@ -55,6 +55,8 @@ ARROWS = {
         *("__version__", "_step", "audio", "conditions", "corpus", "decoders"),
         *("generation", "metrics", "models", "plots", "rhythm"),
     },
+    "listening": {"__version__", "_music", "callbacks", "corpus", "generation", "metrics", "models", "plots"},
+    "live": set(),
     "recipes": {"conditions", "corpus", "encoders", "heads", "models", "normalizers", "windows"},
     "gruv2015": {"audio", "encoders", "normalizers", "models", "generation"},
 }
@@ -270,7 +272,7 @@ def test_import_brings_nothing_heavy():
     assert not {"keras", "tensorflow", "jax", "torch", "librosa", "h5py", "matplotlib"} & set(loaded)
 
 
-@pytest.mark.parametrize("module", ["audio", "corpus", "plots", "rhythm", "seeds", "tune"])
+@pytest.mark.parametrize("module", ["audio", "corpus", "live", "plots", "rhythm", "seeds", "tune"])
 def test_works_without_keras(module):
     code = f"import sys, gruvlike; gruvlike.{module}; assert 'keras' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
@@ -303,7 +305,10 @@ def test_sdist_and_wheel_work_from_another_folder(tmp_path):
     python("-m", "build", "--outdir", str(tmp_path / "dist"), str(ROOT))
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     python("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "site"), str(wheel))
-    assert all((tmp_path / "site/gruvlike" / name).is_file() for name in ("py.typed", "__init__.pyi"))
+    assert all(
+        (tmp_path / "site/gruvlike" / name).is_file()
+        for name in ("py.typed", "__init__.pyi", "listening/page/page.html")
+    )
     code = "import gruvlike, sys; print(gruvlike.__file__, len(gruvlike.tune.compose(1)), gruvlike.encoders.get)"
     # -P and the site folder in front: neither the checkout nor an editable install may stand in.
     output = python("-P", "-c", f"import sys; sys.path.insert(0, 'site'); {code}", cwd=tmp_path)

@@ -23,13 +23,20 @@ def test_demo_makes_a_song_and_pictures_and_touches_nothing_that_exists(in_tmp, 
     made = {path.name: path.read_bytes() for path in (in_tmp / "demo").iterdir()}
     assert set(made) == {
         "tune.wav", "corpus.h5", "run.keras", "seed.wav", "song.wav", "learning_curve.png", "seed_and_song.png",
+        "listen.html",
     }  # fmt: skip
     song = gl.audio.read(in_tmp / "demo/song.wav", 16_000)
     assert song.size == 80_000
     assert np.isfinite(song).all()
     assert gl.load(in_tmp / "demo/run.keras").head.temperature == gl.recipes.get("music").head["temperature"]
     lines = capsys.readouterr().out.splitlines()
-    assert all(name in lines[-1] for name in made if name != "tune.wav")
+    assert all(name in lines[-3] for name in made if name not in ("tune.wav", "listen.html"))
+    assert "room for 1 of 2 seeds" in lines[-2]
+    assert lines[-1].startswith("demo/listen.html: songs beside real music, a blind test, measures.")
+    page = made["listen.html"].decode()
+    assert "python -m gruvlike.demo --minutes 0.02 --units 8 --seconds 5" in page
+    assert page.count('data-kind="take"') == 3
+    assert len(page) < 2e6
     assert any(line.startswith("Loss: training") and "repeating the last frame" in line for line in lines)
     assert any("% of the seed's" in line for line in lines)
     assert any(line.startswith("Pulse ") and "own rhythm" in line and "flux" in line for line in lines)
@@ -44,7 +51,10 @@ def test_demo_in_the_way_of_2015(in_tmp, capsys):
     assert gl.audio.read(in_tmp / "demo-2/song.wav", 16_000).size == 16_000
     model = gl.load(in_tmp / "demo-2/run.keras")
     assert (type(model.encoder), type(model.head)) == (gl.BlockDFT, gl.heads.Point)
-    assert "demo-2" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "In demo-2/: song.wav" in out
+    assert "The longest held-out piece has 2.4 s" in out
+    assert "There are no measures. A report takes 4 s" in (in_tmp / "demo-2/listen.html").read_text("utf-8")
 
 
 def test_music_that_is_too_short_or_absent_is_one_line_and_2(in_tmp, capsys):

@@ -16,6 +16,7 @@ from gruvlike import __version__
 from gruvlike._contracts import Music, Track, WindowsLike
 from gruvlike.callbacks._fitting import FitCall
 from gruvlike.callbacks._progress import Progress
+from gruvlike.corpus import Corpus
 from gruvlike.corpus import Track as CorpusTrack
 
 if TYPE_CHECKING:
@@ -78,11 +79,13 @@ def describe(call: FitCall, progress: Progress, test: Iterable[Track] | None) ->
     """Returns the settings of a run, ready for JSON: the identity, versions, random seeds, and which music is where."""
     corpora = {"train": call.windows, "validation": call.validation_windows}
     music = {part: None if windows is None else windows.corpus for part, windows in corpora.items()}
+    files = {part: str(tracks.file.absolute()) for part, tracks in music.items() if isinstance(tracks, Corpus)}
     return {
         "what": "a run of gruvlike",
         "versions": progress.versions,
         "random_seed": _random_seeds(call.model, call.x),
         "baselines": progress.baselines,
+        "corpora": files,
         "parts": {part: [_about(track) for track in tracks or ()] for part, tracks in {**music, "test": test}.items()},
         **progress.identity,
     }

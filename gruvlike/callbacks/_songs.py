@@ -56,6 +56,7 @@ def continued(
     seconds: float,
     temperature: float | None,
     leash: float | None,
+    random_seed: int | None = None,
 ) -> np.ndarray:
     """Returns a song (clips, S) for each seed.
 
@@ -65,6 +66,7 @@ def continued(
         seconds: Length of the songs.
         temperature: Of a head that draws; `None`: that of the head.
         leash: As for `Generator.extend`.
+        random_seed: As for `Generator.extend`.
     """
     from gruvlike._step._stateless import carries
     from gruvlike.conditions import conditions_of
@@ -76,4 +78,11 @@ def continued(
     with warnings.catch_warnings():
         # Early in a training each song freezes, and music without a beat has none in each epoch.
         warnings.simplefilter("ignore")
-        return generator.extend(seeds, seconds=seconds, history=history, temperature=temperature, leash=leash)
+        return generator.extend(
+            seeds,
+            seconds=seconds,
+            history=history,
+            temperature=temperature,
+            leash=leash,
+            random_seed=random_seed,
+        )

@@ -12,7 +12,7 @@ from gruvlike.callbacks._records import BASELINES
 
 def write_summary(directory: Path) -> str:
     """Writes `summary.txt` from the history and the settings of a run, and returns its text; "" before an epoch."""
-    text = _summary(_rows(directory / "history.jsonl"), _baselines(directory / "config.json"))
+    text = _summary(read_rows(directory / "history.jsonl"), _baselines(directory / "config.json"))
     if text:
         with _files.replacing(directory / "summary.txt") as temporary:
             temporary.write_text(f"{text}\n", encoding="utf-8")
@@ -60,7 +60,7 @@ def _summary(rows: list[dict[str, Any]], baselines: Mapping[str, float]) -> str:
     return "\n".join(f"{head:<16}{line}" for head, line in lines)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
     """Returns the epochs of a history. A kill can cut the last line short: it is left out."""
     rows = []
     for line in path.read_text("utf-8").splitlines() if path.exists() else ():

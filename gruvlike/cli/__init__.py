@@ -1,14 +1,17 @@
-"""The command line, `gruvlike prepare | beats | train | generate | measure | info | doctor`: thin over the public API.
+"""The command line, `gruvlike prepare | beats | train | generate | play | listen | measure | info | doctor`.
+
+Thin over the public API.
 
 Each command is a file with the options and the function of that command. An error of the user's ends with exit code 2
 and one line, Ctrl-C with 130, and `prepare` with 1 if it left files out. Options are checked before any file is opened,
 and Keras is imported after that.
 """
 
+import sys
 from collections.abc import Sequence
 
 import gruvlike as gl
-from gruvlike.cli import beats, doctor, generate, info, measure, prepare, train
+from gruvlike.cli import beats, doctor, generate, info, listen, measure, play, prepare, train
 from gruvlike.cli._console import run
 from gruvlike.cli._parser import Formatter, Parser
 
@@ -27,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> cli.main(["info", "no_such_file.keras"])
         2
     """
-    options = parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    options.words = words
     return run(lambda: options.command(options), options.interrupted)
 
 
@@ -42,6 +47,6 @@ def parser() -> Parser:
     )
     made.add_argument("--version", action="version", version=f"gruvlike {gl.__version__}")
     commands = made.add_subparsers(required=True, metavar="command", parser_class=Parser)
-    for command in (prepare, beats, train, generate, measure, info, doctor):
+    for command in (prepare, beats, train, generate, play, listen, measure, info, doctor):
         command.add(commands)
     return made

@@ -1,6 +1,7 @@
 """`gruvlike train`: a model is trained on a corpus, in a run folder. Its options are those of a recipe."""
 
 import argparse
+import shlex
 from typing import Any
 
 import gruvlike as gl
@@ -54,7 +55,8 @@ def train(options: argparse.Namespace) -> None:
     watching |= {"monitor": monitor, "patience": recipe.patience}
     if recipe.choose_by == "song" and watching.get("preview_every") == 0:  # songs are measured without previews, too
         watching["song_score"] = callbacks.SongScore()
-    watchers = callbacks.run_callbacks(directory, test=test, recipe=recipe.to_dict(), **watching)
+    notes = {"command": shlex.join(["gruvlike", *options.words])}
+    watchers = callbacks.run_callbacks(directory, test=test, notes=notes, recipe=recipe.to_dict(), **watching)
     budget = _session.Budget(recipe.epochs, recipe.minutes, recipe.decay)
     _session.fit(model, windows, validation_windows, watchers, budget)
     for guard in watchers:

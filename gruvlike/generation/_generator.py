@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from gruvlike import _checks
+from gruvlike._contracts import Temperature
 from gruvlike.conditions._style import AlongSong
 from gruvlike.decoders import Decoder
 from gruvlike.encoders import Encoder
@@ -204,7 +205,7 @@ class Generator:
         history: str | int = "carry",
         include_seed: bool = False,
         clips: int = 1,
-        temperature: float | None = None,
+        temperature: Temperature | None = None,
         random_seed: int | None = None,
         take: int = 0,
         style: AlongSong | None = None,
@@ -224,7 +225,8 @@ class Generator:
         frames come by moments of 1.5 s.
 
         Args:
-            seed: As for `extend`, like all the others but one.
+            seed: As for `extend`, like all the others but two.
+            temperature: As for `extend`, or a function without arguments that is asked for it before each piece.
             frames_at_once: Frames that are predicted before a piece is yielded: the latency, and the price of it. Each
                 number compiles a loop of its own; `benchmarks/stream.py` measures the throughput.
 

@@ -3,14 +3,14 @@
 import copy
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import keras
 import numpy as np
 from keras import ops
 
 from gruvlike import _checks
-from gruvlike._contracts import Tensor
+from gruvlike._contracts import Temperature, Tensor
 from gruvlike._step._forward import Forward
 from gruvlike._step._loops import Loop
 from gruvlike._step._step import Carried, Pull, bounded, uniform_noise
@@ -174,18 +174,27 @@ class Sampling(NamedTuple):
     """How frames are drawn.
 
     Attributes:
-        temperature: At least 0.
+        temperature: At least 0; or a function that returns it, which is asked before each piece.
         random_seed: Decides all draws.
         leash: How strongly the running mean and deviation of the frames are drawn to those of the seed; 0 for none.
         take: The number of the first clip; the next clips have the next numbers.
         choices: How often each moment of a song is drawn, of which one is chosen.
     """
 
-    temperature: float
+    temperature: Temperature
     random_seed: int
     leash: float = 0.0
     take: int = 0
     choices: int = 1
+
+    def checked(self) -> Self:
+        """Returns this, or raises if the temperature is out of its range."""
+        self.temperature_now()
+        return self
+
+    def temperature_now(self) -> float:
+        """Returns the temperature of the next piece."""
+        return _checks.number("temperature", self.temperature() if callable(self.temperature) else self.temperature, 0)
 
     def noise(
         self, clips: Sequence[int], first: int, steps: int, draws: int, attempts: Sequence[int] | None = None
@@ -346,7 +355,7 @@ class CarriedPast:
             for meter, frames in zip(self._meters, self._frames, strict=True)
         ]
         numbers = {name: np.stack([one[name] for one in given]) for name in (given[0] if given else ())}
-        temperature = self._sampling.temperature
+        temperature = self._sampling.temperature_now()
         sung, self._carried = self._loop.run(steps, self._carried, noise, temperature, numbers, self._pull)
         for frames, clip in zip(self._frames, sung, strict=False):
             frames.append(clip)
@@ -401,7 +410,7 @@ class RefedPast:
         """Returns the next `steps` frames of the song, (B, steps, W)."""
         draws = self._head.draws(self._past.shape[-1])
         noise = self._sampling.noise(self._clips, self._done, steps, draws)
-        temperature = ops.convert_to_tensor(self._sampling.temperature, "float32")
+        temperature = ops.convert_to_tensor(self._sampling.temperature_now(), "float32")
         frames = []
         for index in range(steps):
             past = self._past if self._window is None else self._past[:, -self._window :]

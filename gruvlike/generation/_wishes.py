@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gruvlike import _checks
+from gruvlike._contracts import Temperature
 from gruvlike.generation._engine import Network
 from gruvlike.generation._joining import Coming, frames_for, joined
 from gruvlike.generation._memory import Memory, Past, Sampling, Wish, predicted
@@ -43,7 +44,7 @@ def check_level(seed: object, match_level: bool) -> None:
 
 def sampling_of(
     network: Network,
-    temperature: float | None,
+    temperature: Temperature | None,
     random_seed: int | None,
     leash: float | None,
     take: int,
@@ -58,12 +59,12 @@ def sampling_of(
             f"`temperature`, `random_seed`, `take` and `choices` are for heads that draw. Received: {named}, with "
             f"a {type(head).__name__} head, which draws nothing. Leave them out."
         )
-    temperature = head.temperature if temperature is None else _checks.number("temperature", temperature, 0)
+    temperature = head.temperature if temperature is None else temperature
     random_seed = 0 if random_seed is None else _checks.positive_int("random_seed", random_seed, minimum=0)
     leash = (_LEASH if network.conditions else 0.0) if leash is None else _checks.number("leash", leash, 0, 1)
     if choices is None:
         choices = _CHOICES if network.conditions and network.draws and temperature else 1
-    return Sampling(temperature, random_seed, leash, take, _checks.positive_int("choices", choices))
+    return Sampling(temperature, random_seed, leash, take, _checks.positive_int("choices", choices)).checked()
 
 
 def begin(

@@ -29,7 +29,7 @@ _REFERENCE_SECONDS = 120
 _LEAST_BLOCKS = 4
 _CORPUS_SUFFIXES = (".h5", ".hdf5")
 # Each measure has a value for a song without fault.
-_ROWS = (
+ROWS = (
     ("tick_ratio", "1: no tick"),
     ("tick_level_db", "0: no tick"),
     ("tick_excess_db", "0: no more than the reference"),
@@ -69,10 +69,10 @@ class Report(dict[str, float]):
 
     def __str__(self) -> str:
         controls = [each for each in _CONTROLS if any(name.endswith(f"_{each}") for name in self)]
-        width = max(len(name) for name, _ in _ROWS if name in self) + 1
+        width = max(len(name) for name, _ in ROWS if name in self) + 1
         heads = "".join(f"{each:>11}" for each in ("song", *controls))
         lines = [f"{'measure':<{width}}{heads}   nothing is wrong at"]
-        for name, ideal in _ROWS:
+        for name, ideal in ROWS:
             if name in self:
                 values = [self.get(key) for key in (name, *(f"{name}_{each}" for each in controls))]
                 cells = "".join(f"{'' if value is None else f'{value:.3f}':>11}" for value in values)
@@ -131,10 +131,7 @@ def report(
     """
     hop = _checks.positive_int("hop", hop, minimum=16)
     samples, sounds, rate = _opened(song, reference, sample_rate)
-    embed = functools.partial(log_mel_statistics, sample_rate=rate) if embed is None else embed
-    music = Reference(sounds, _pieces(sounds, len(samples), rate, hop), hop, rate, embed)
-    _check_size("song", len(samples), hop, rate)
-    _check_size("reference", sum(map(len, music.pieces)), hop, rate)
+    music = reference_for(len(samples), sounds, hop, rate, embed)
     opening = None if seed is None else _seed(seed, hop, rate, beat_seconds)
     figures, copies = compared(samples, music)
     figures |= _named("reference", of_reference(music))
@@ -144,6 +141,21 @@ def report(
         figures |= _named("seed", compared(opening.samples, music)[0])
         figures |= _named("loop", compared(loop, music)[0] | beside_seed(loop, opening, rate))
     return Report({name: float(value) for name, value in figures.items()}, copies.closest)
+
+
+def reference_for(
+    size: int,
+    sounds: list[Sound],
+    hop: int,
+    sample_rate: int,
+    embed: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Reference:
+    """Returns the music that a song of `size` samples is compared with; raises if either is too short."""
+    embed = functools.partial(log_mel_statistics, sample_rate=sample_rate) if embed is None else embed
+    music = Reference(sounds, _pieces(sounds, size, sample_rate, hop), hop, sample_rate, embed)
+    _check_size("song", size, hop, sample_rate)
+    _check_size("reference", sum(map(len, music.pieces)), hop, sample_rate)
+    return music
 
 
 def _named(control: str, figures: Figures) -> Figures:

@@ -14,6 +14,7 @@ import keras
 from keras.callbacks import Callback, CSVLogger, History, TensorBoard
 
 from gruvlike._contracts import WindowsLike
+from gruvlike.callbacks._averages import BeforeSwap, before_swap
 from gruvlike.callbacks._progress import Progress
 from gruvlike.callbacks._song_score import SongScore
 from gruvlike.callbacks._songs import SONG_DISTANCE
@@ -35,6 +36,7 @@ class FitCall:
         epochs: Number of the epoch to end with.
         options: All other arguments by their names in Keras.
         own: Those of the callbacks that `run_callbacks` made, if they have a state.
+        swapped: Remembers the weights at the end of an epoch, if another callback swaps them; or nothing.
     """
 
     model: "AudioModel"
@@ -43,6 +45,7 @@ class FitCall:
     epochs: int
     options: dict[str, Any]
     own: Sequence[Callback]
+    swapped: Sequence[BeforeSwap] = ()
 
     @classmethod
     def of(
@@ -67,7 +70,8 @@ class FitCall:
         if not any(isinstance(callback, History) for callback in callbacks):
             callbacks.append(History())
         callbacks.sort(key=functools.partial(_order, last=last))
-        call = cls(model, x, callbacks, options.get("epochs", 1), rest, own)
+        swapped = before_swap(callbacks)
+        call = cls(model, x, [*swapped, *callbacks], options.get("epochs", 1), rest, own, swapped)
         call._watch_numbers_that_there_are()
         return call
 

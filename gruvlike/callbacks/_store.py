@@ -86,9 +86,15 @@ class Store:
         """Cuts the histories down to the epochs of a checkpoint: later ones are trained again."""
         _records.write_histories(self.directory, progress.rows)
 
-    def add_row(self, row: Mapping[str, float]) -> None:
-        """Adds an epoch to `history.jsonl`."""
-        _records.add(self.directory, row)
+    def save_averages(self, model: "AudioModel") -> Path:
+        """Writes `averaged.keras`, the model as it is at the end, and returns its path."""
+        path = self.directory / "averaged.keras"
+        model.save(path)
+        return path
+
+    def add_row(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Adds the last of these epochs, which are all of the run, to the histories."""
+        _records.add(self.directory, rows)
 
     def draw(self, rows: Sequence[Mapping[str, float]], baselines: Mapping[str, float]) -> None:
         """Draws `learning_curve.png`."""

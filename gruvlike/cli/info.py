@@ -63,13 +63,19 @@ def _say_rows(rows: _Rows) -> None:
 def _sizes(options: argparse.Namespace, config: Path, encoder: "Encoder") -> tuple[int, int]:
     """Returns steps and batch size as asked for, else as the run of the model has them, else the usual ones."""
     steps, batch_size = 40, 32
-    run = json.loads(config.read_text("utf-8")) if config.exists() else {}
     windows: dict[str, Any]
-    if recipe := run.get("recipe"):
-        windows = dict(Recipe.from_dict(recipe).windows)
-        steps, batch_size = windows["steps"], windows["batch_size"]
-    elif windows := run.get("windows", {}):  # a script made this run
-        steps, batch_size = (windows["span"] - encoder.lap) // encoder.hop - 1, windows["batch_size"]
+    try:
+        run = json.loads(config.read_text("utf-8")) if config.exists() else {}
+        if recipe := run.get("recipe"):
+            windows = dict(Recipe.from_dict(recipe).windows)
+            steps, batch_size = windows["steps"], windows["batch_size"]
+        elif windows := run.get("windows", {}):  # a script made this run
+            steps, batch_size = (windows["span"] - encoder.lap) // encoder.hop - 1, windows["batch_size"]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"The settings beside a model must be those of its run. Received: {str(config)!r}: {error!r}. Move the "
+            "model into a folder of its own, and give `--steps` and `--batch-size`."
+        ) from error
     return options.steps or steps, options.batch_size or batch_size
 
 

@@ -8,11 +8,8 @@ import numpy as np
 
 from gruvlike import _checks
 from gruvlike._contracts import Tensor
-from gruvlike._step._forward import Forward, check_causal, make_forward
-from gruvlike._step._layouts import fastest_layout, lay_out
-from gruvlike._step._loops import Loop, make_loop
-from gruvlike._step._stateless import StatelessStack, refuse_bidirectional
-from gruvlike._step._step import Step
+from gruvlike._step._loops import Loop
+from gruvlike._step._stateless import keep_frames, refuse_future
 from gruvlike.conditions import conditions_of
 from gruvlike.conditions._frames import Frames, numbers_at, reach
 from gruvlike.decoders import Decoder
@@ -29,13 +26,14 @@ from gruvlike.generation._opening import (
     enough_seconds,
     read_opening,
 )
+from gruvlike.generation._programs import Programs
 from gruvlike.heads import Head, Point
 from gruvlike.models import AudioModel, load
+from gruvlike.models._checking import build_stack, check_fitted
 from gruvlike.normalizers import Normalizer
 
 _FRAMES_AT_ONCE = 4  # a stream has a latency of a few frames
 _LEASH = 0.6  # a network with conditions has this leash
-_LEASH_SECONDS = 2.0  # the running mean of a leash is taken over so many seconds
 
 
 class Generator:
@@ -106,12 +104,14 @@ class Generator:
         self.decoder = encoder.decoder() if decoder is None else decoder
         self.sample_rate = _checks.positive_int("sample_rate", sample_rate)
         self._parts = SoundParts(encoder, normalizer, self.decoder, self.sample_rate, high_pass_hz)
+        refuse_future(self.stack)
+        build_stack(self.stack, self._parts.width)
         _check_outputs(self.stack, self.head, self._parts.width)
-        refuse_bidirectional(self.stack)
+        keep_frames(self.stack)
+        if normalizer is not None:
+            check_fitted(normalizer)
         self._conditions = conditions_of(self.stack)
-        self._stacks: dict[str | None, StatelessStack] = {}  # the keys are layouts
-        self._loops: dict[tuple[int, int | None, bool], Loop] = {}  # a key is number of clips, chunk, and leash or none
-        self._forward: Forward | None = None
+        self._programs = Programs(self.stack, self.head, self._parts, self.dtype, torch_compile)
 
     @property
     def seed_seconds(self) -> float:
@@ -293,7 +293,7 @@ class Generator:
             True
         """
         opening = read_opening(self._parts, seed, clips, Listening(self._conditions, bpm, pad_seed))
-        return self._remember(opening, self._loop(len(opening.frames), None))
+        return self._remember(opening, self._programs.loop(len(opening.frames), None))
 
     def _size(self, seconds: float | None, steps: int | None) -> int | None:
         if seconds is not None and steps is not None:
@@ -323,7 +323,7 @@ class Generator:
             self._check_memory(seed, wish, listening)
             memory = seed.repeat(_checks.positive_int("clips", clips) if clips > 1 else len(seed.frames))
             single = clips == 1 and len(memory.frames) == 1
-            self._stack(len(memory.frames)).refresh()
+            self._programs.stack(len(memory.frames)).refresh()
             pasts, order = self._carried(memory, wish)
         else:
             opening = read_opening(self._parts, seed, clips, listening)
@@ -341,10 +341,10 @@ class Generator:
 
     def _pasts(self, opening: Opening, wish: Wish) -> tuple[list[Past], list[int], Memory]:
         if wish.history == "carry":
-            memory = self._remember(opening, self._loop(len(opening.frames), wish.frames_at_once))
+            memory = self._remember(opening, self._programs.loop(len(opening.frames), wish.frames_at_once))
             return *self._carried(memory, wish), memory
         window = self._window(wish)
-        forward = self._causal_forward()
+        forward = self._programs.forward()
         groups = _alike(opening.frames)
         pasts: list[Past] = [
             RefedPast(
@@ -358,7 +358,7 @@ class Generator:
 
     def _carried(self, memory: Memory, wish: Wish) -> tuple[list[Past], list[int]]:
         clips = len(memory.frames)
-        loop = self._loop(clips, wish.frames_at_once, leashed=wish.sampling.leash > 0)
+        loop = self._programs.loop(clips, wish.frames_at_once, leashed=wish.sampling.leash > 0)
         return [CarriedPast(loop, memory, wish.sampling, self._conditions)], list(range(clips))
 
     def _remember(self, opening: Opening, loop: Loop) -> Memory:
@@ -392,7 +392,7 @@ class Generator:
                 f"history={wish.history!r}, include_seed={wish.include_seed}, bpm={listening.bpm}. Give the seed "
                 "itself."
             )
-        states = self._stack(len(memory.frames)).initial_states(1)
+        states = self._programs.stack(len(memory.frames)).initial_states(1)
         if not memory_fits(memory, states, self._parts.width, bool(self._conditions)):
             raise ValueError(
                 "A memory belongs to the network that listened. Received: frames of "
@@ -434,27 +434,6 @@ class Generator:
         if isinstance(history, str):
             _checks.choice("history", history, ("carry", "full"))
         return _checks.positive_int("history", history)
-
-    def _causal_forward(self) -> Forward:
-        if self._forward is None:
-            forward = make_forward(self.stack, self._parts.width)
-            check_causal(self.stack, forward, self._parts.width)
-            self._forward = forward
-        return self._forward
-
-    def _stack(self, clips: int) -> StatelessStack:
-        layout = None if self.dtype else fastest_layout(clips)
-        if layout not in self._stacks:
-            self._stacks[layout] = lay_out(self.stack, self.dtype, layout)
-        return self._stacks[layout]
-
-    def _loop(self, clips: int, chunk: int | None, leashed: bool = False) -> Loop:
-        key = clips, chunk, leashed
-        if key not in self._loops:
-            leash_frames = _LEASH_SECONDS * self.sample_rate / self.encoder.hop if leashed else None
-            step = Step(self._stack(clips), self.head, self._parts.width, self._parts.bounds, leash_frames)
-            self._loops[key] = make_loop(step, clips, chunk, self.torch_compile)
-        return self._loops[key]
 
 
 def _alike(frames: list[np.ndarray]) -> list[list[int]]:

@@ -34,6 +34,8 @@ Keras is imported on the first use of a name that needs it.
 import importlib
 from typing import Any
 
+from gruvlike import _registration
+
 __version__ = "0.1.0"
 
 # The one place where public modules and top-level names are listed: module -> names that are also reachable at the top.
@@ -73,3 +75,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+_registration.install()

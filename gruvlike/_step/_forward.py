@@ -7,7 +7,7 @@ import numpy as np
 
 from gruvlike._backend import no_gradient
 from gruvlike._contracts import Tensor
-from gruvlike._step._stateless import carries, inputs_of
+from gruvlike._step._stateless import carries, inputs_of, refuse_future
 
 _TRIED = (64, 8)  # frames: a stack that looks further ahead is not noticed; one may not be able to read so many
 Forward = Callable[[np.ndarray], Tensor]
@@ -49,6 +49,7 @@ def check_causal(stack: keras.Model, forward: Forward, width: int, outputs: int)
     """
     if carries(stack):
         return
+    refuse_future(stack)
     frames, predicted = _tried(stack, forward, width)
     steps = frames.shape[1]
     if predicted.shape != (1, steps, outputs):

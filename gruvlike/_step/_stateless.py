@@ -115,18 +115,27 @@ def inputs_of(stack: keras.Model, frames: Tensor, given: Mapping[str, Tensor] | 
     return [given.get(one.name, frames) for one in stack.inputs] if given else frames
 
 
+def refuse_backwards(stack: keras.Model) -> None:
+    """Raises if a layer of `stack` reads backwards, or music before that of a song: no history helps it."""
+    _refuse(stack, _reads_backwards)
+
+
 def refuse_future(stack: keras.Model) -> None:
     """Raises if a layer of `stack` is known to read the future: such a stack cannot predict the next frame."""
+    _refuse(stack, lambda layer: _reads_backwards(layer) or _reads_both_sides(layer))
+
+
+def _refuse(stack: keras.Model, reason_of: Callable[[keras.Operation], str | None]) -> None:
     for layer in _over_time(stack):
-        if reason := _looks_ahead(layer):
+        if reason := reason_of(layer):
             raise ValueError(
                 "A stack that generates must read only the past. "
                 f"Received: layer {layer.name!r} ({type(layer).__name__}), which {reason}."
             )
 
 
-def _looks_ahead(layer: keras.Operation) -> str | None:
-    """Returns how a layer reads the future and what to do about it, or `None` if it is not known to."""
+def _reads_backwards(layer: keras.Operation) -> str | None:
+    """Returns what is wrong with a layer, and what to do about it, or `None`."""
     if isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "go_backwards", False):
         return "reads backwards. Use a plain LSTM or GRU"
     if isinstance(layer, keras.layers.RNN) and layer.stateful:
@@ -134,6 +143,10 @@ def _looks_ahead(layer: keras.Operation) -> str | None:
             "keeps its states from batch to batch, whatever music comes next. Leave `stateful` out, and train on "
             "`corpus.windows(..., stateful=True)`"
         )
+    return None
+
+
+def _reads_both_sides(layer: keras.Operation) -> str | None:
     size = getattr(layer, "kernel_size", None)
     along_time = isinstance(size, tuple) and len(size) == 1 and getattr(layer, "data_format", "") == "channels_last"
     if along_time and size[0] > 1 and getattr(layer, "padding", "causal") == "same":

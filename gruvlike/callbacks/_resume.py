@@ -66,7 +66,7 @@ def resume(checkpoint: Checkpoint, call: FitCall) -> Progress:
 
 
 def _rate_of(model: "AudioModel") -> float:
-    return float(model.optimizer.learning_rate)
+    return _state.learning_rate(model.optimizer)
 
 
 def has_stopped_early(checkpoint: Checkpoint | None, call: FitCall) -> bool:

@@ -134,7 +134,7 @@ class RunFolder(Callback):
         self._resume(epoch_has_begun=False)
         self._saves.last = time.monotonic()
         is_number = _identity.learning_rate(progress.identity) is not None
-        self._rate = float(self.model.optimizer.learning_rate) if is_number else None
+        self._rate = _state.learning_rate(self.model.optimizer) if is_number else None
 
     def _resume(self, epoch_has_begun: bool) -> None:
         """Gives all callbacks their states back. This is the only place that does.

@@ -48,8 +48,19 @@ def _without(found: list[keras.Variable], others: list[keras.Variable]) -> list[
 
 def arrays_of(found: Iterable[keras.Variable]) -> list[np.ndarray]:
     """Returns the values, copied to the host."""
+    return [_array_of(variable) for variable in found]
+
+
+def _array_of(variable: keras.Variable) -> np.ndarray:
     # The variable itself is converted: its value has a copy on each device of a `MirroredStrategy`.
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in found]
+    array = np.array(keras.ops.convert_to_numpy(variable))
+    # A file of numpy does not know bfloat16. Float32 holds each of its numbers.
+    return array.astype("float32") if array.dtype.kind == "V" else array
+
+
+def learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """Returns the learning rate at this moment."""
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
 def assign(found: list[keras.Variable], arrays: list[np.ndarray]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from gruvlike import _checks
 from gruvlike._contracts import Tensor
 from gruvlike._step._loops import Loop
-from gruvlike._step._stateless import keep_frames, refuse_future
+from gruvlike._step._stateless import keep_frames, refuse_backwards
 from gruvlike.conditions import conditions_of
 from gruvlike.conditions._frames import Frames, numbers_at, reach
 from gruvlike.decoders import Decoder
@@ -104,7 +104,7 @@ class Generator:
         self.decoder = encoder.decoder() if decoder is None else decoder
         self.sample_rate = _checks.positive_int("sample_rate", sample_rate)
         self._parts = SoundParts(encoder, normalizer, self.decoder, self.sample_rate, high_pass_hz)
-        refuse_future(self.stack)
+        refuse_backwards(self.stack)
         build_stack(self.stack, self._parts.width)
         _check_outputs(self.stack, self.head, self._parts.width)
         keep_frames(self.stack)

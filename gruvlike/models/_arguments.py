@@ -6,8 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
-from gruvlike._contracts import WindowsLike, as_batch
+from gruvlike._contracts import Tensor, WindowsLike, as_batch
 from gruvlike.encoders import Encoder
 
 
@@ -103,16 +104,21 @@ def check_pcm(name: str, pcm: Any, encoder: Encoder) -> None:
             f"`{name}` must be windows of mono sound, PCM (B, S), alone or as {{'pcm': ...}}. Received: {kind}. Mix "
             "channels down, and give sound, not frames: the model encodes it."
         )
-    if shape[1] is not None and not keras.ops.is_tensor(shape[1]) and shape[1] < encoder.span(2):
+    if shape[1] is not None and not ops.is_tensor(shape[1]) and shape[1] < encoder.span(2):
         raise ValueError(
             f"Windows must hold two frames, one to read and one to predict: {encoder.span(2)} samples. "
             f"Received: `{name}` with {shape[1]}. Use longer windows (more `steps`)."
         )
 
 
-def weights_of(batch: Any, weights: Any) -> Any:
-    """Returns the weights of windows that Keras was given, or else those in the batch."""
-    return batch.get("sample_weight") if weights is None and isinstance(batch, dict) else weights
+def weights_of(batch: Any, weights: Tensor | None, target: Tensor) -> Tensor | None:
+    """Returns the weights that Keras was given, or else those in the batch, one for each frame of targets: (B, T)."""
+    found = batch.get("sample_weight") if weights is None and isinstance(batch, dict) else weights
+    if found is None:
+        return None
+    steps = found if len(found.shape) == 2 else ops.expand_dims(found, -1)
+    # Keras would count a weight of a window once, and its frames each.
+    return ops.broadcast_to(steps, ops.shape(target)[:2])
 
 
 def replicas(model: keras.Model) -> int:

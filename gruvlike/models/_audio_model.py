@@ -258,7 +258,7 @@ class AudioModel(keras.Model):
         """Takes apart the outputs and the targets that `call` returns, and notes the error of predicting the mean."""
         refuse_targets("y", y)
         outputs, target = y_pred
-        sample_weight = weights_of(x, sample_weight)
+        sample_weight = weights_of(x, sample_weight, target)
         total = super().compute_loss(x, target, outputs, sample_weight, training)
         truth = self.head.frame(target)
         # The error is computed once where the loss is that error, unchanged by weights, masks or regularizers.
@@ -273,7 +273,7 @@ class AudioModel(keras.Model):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """Compares the expected frames with those of the music by the compiled metrics."""
         outputs, target = y_pred
-        weights = weights_of(x, sample_weight)
+        weights = weights_of(x, sample_weight, target)
         return super().compute_metrics(x, self.head.frame(target), self.head.mean(outputs), weights)
 
     def frame_losses(self, batch: Batch | Tensor) -> Any:

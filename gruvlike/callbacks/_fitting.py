@@ -15,6 +15,8 @@ from keras.callbacks import Callback, CSVLogger, History, TensorBoard
 
 from gruvlike._contracts import WindowsLike
 from gruvlike.callbacks._averages import BeforeSwap, before_swap
+from gruvlike.callbacks._guards import EarlyStopping
+from gruvlike.callbacks._previews import FreeRunningLoss
 from gruvlike.callbacks._progress import Progress
 from gruvlike.callbacks._song_score import SongScore
 from gruvlike.callbacks._songs import SONG_DISTANCE
@@ -138,9 +140,29 @@ def _check_options(options: Mapping[str, object]) -> None:
             "A run folder counts whole epochs of windows. "
             f"Received: steps_per_epoch={options['steps_per_epoch']!r}. Leave it out; `TimeLimit` ends a long epoch."
         )
-    for callback in keras.tree.flatten(options["callbacks"]):
+    callbacks = keras.tree.flatten(options["callbacks"])
+    for callback in callbacks:
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             raise ValueError("A run folder goes on by itself. Received: BackupAndRestore beside it. Leave it out.")
+        counts = isinstance(callback, keras.callbacks.EarlyStopping | keras.callbacks.ReduceLROnPlateau)
+        if counts and not isinstance(callback, EarlyStopping) and _is_rare(callback.monitor, callbacks):
+            raise ValueError(
+                "A stock callback that counts epochs must watch a number of each epoch. Received: "
+                f"{type(callback).__name__}(monitor={callback.monitor!r}), which is NaN in the epochs between two "
+                "measurements. Use `run_callbacks(directory, monitor=..., patience=...)`, or measure each epoch "
+                "(`preview_every=1`)."
+            )
+
+
+def _is_rare(monitor: str, callbacks: Sequence[Callback]) -> bool:
+    """Whether a number is measured every few epochs alone."""
+    makers = {"val_free_": FreeRunningLoss, "val_song_": SongScore}
+    return any(
+        isinstance(one, maker) and one.every > 1
+        for start, maker in makers.items()
+        for one in callbacks
+        if monitor.startswith(start)
+    )
 
 
 def fit_from(call: FitCall, fit: Callable[..., History], progress: Progress) -> None:

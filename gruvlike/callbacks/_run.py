@@ -78,6 +78,7 @@ class RunFolder(Callback):
         """
         call = FitCall.of(model, x, options, last=self, own=self.own)
         with self._store.locked():
+            self._store.check_room(model)
             self._load_run(call, options.get("initial_epoch", 0))
             return self._fit_locked(self._fit_call(), fit)
 

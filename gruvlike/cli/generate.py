@@ -10,6 +10,9 @@ from gruvlike.cli._parser import Commands, Parser, add_command, add_overwrite
 from gruvlike.cli._paths import model_file, source, target
 from gruvlike.rhythm._beat import check_bpm
 
+_BYTES = {".wav": 2.0, ".aiff": 2.0, ".aif": 2.0, ".flac": 1.0}  # of a sample
+_COMPRESSED = 0.1
+
 
 def add(commands: Commands) -> None:
     """Adds the command."""
@@ -71,6 +74,8 @@ def generate(options: argparse.Namespace) -> None:
     model = source(model_file(options.model))
     source(options.seed)
     generator = gl.Generator(gl.load(model))
+    size = options.seconds * generator.sample_rate * len(names) * _BYTES.get(file.suffix.lower(), _COMPRESSED)
+    _checks.room(file.parent, size, f"{len(names)} song{'s' * (len(names) > 1)} of {options.seconds:g} s")
     songs = generator.extend(
         options.seed,
         seconds=options.seconds,

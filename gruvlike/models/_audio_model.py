@@ -17,7 +17,15 @@ from gruvlike.encoders import Encoder
 from gruvlike.heads import Head, Point
 from gruvlike.models._arguments import bound, check_pcm, refuse_targets, replicas, taken, weights_of
 from gruvlike.models._baselines import baselines
-from gruvlike.models._checking import check_clipping, check_fitted, check_parts, check_rates, check_version, check_windows, loading
+from gruvlike.models._checking import (
+    check_clipping,
+    check_fitted,
+    check_parts,
+    check_rates,
+    check_version,
+    check_windows,
+    loading,
+)
 from gruvlike.models._conditioning import adapt, numbers_of, supplied
 from gruvlike.models._estimates import check_batch, check_optimizer
 from gruvlike.models._feedback import TRAINING, CarriedStates, Reading, ScheduledSampling, run_in_training

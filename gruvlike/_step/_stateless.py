@@ -135,7 +135,7 @@ def _refuse(stack: keras.Model, reason_of: Callable[[keras.Operation], str | Non
 
 
 def _reads_backwards(layer: keras.Operation) -> str | None:
-    """Returns what is wrong with a layer, and what to do about it, or `None`."""
+    """Returns how a layer reads backwards, and the remedy, or `None`."""
     if isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "go_backwards", False):
         return "reads backwards. Use a plain LSTM or GRU"
     if isinstance(layer, keras.layers.RNN) and layer.stateful:
@@ -147,9 +147,9 @@ def _reads_backwards(layer: keras.Operation) -> str | None:
 
 
 def _reads_both_sides(layer: keras.Operation) -> str | None:
-    size = getattr(layer, "kernel_size", None)
-    along_time = isinstance(size, tuple) and len(size) == 1 and getattr(layer, "data_format", "") == "channels_last"
-    if along_time and size[0] > 1 and getattr(layer, "padding", "causal") == "same":
+    size: Any = getattr(layer, "kernel_size", ())
+    along_time = len(size) == 1 and size[0] > 1 and getattr(layer, "data_format", "") == "channels_last"
+    if along_time and getattr(layer, "padding", "causal") == "same":
         return 'reads the frames on both sides (padding="same"). Use `padding="causal"`'
     return None
 
@@ -209,6 +209,10 @@ class _Run(threading.local):
         after: The states after the layers that were used, flat.
         used: The layers that were used.
     """
+
+    before: Iterator[Any] | None
+    after: list[Tensor]
+    used: list[keras.layers.RNN]
 
     def __init__(self) -> None:
         self.clear()

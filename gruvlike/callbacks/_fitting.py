@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MEASURERS: dict[str, type[Callback]] = {"val_free_": FreeRunningLoss, "val_song_": SongScore}
+
 
 @dataclass(frozen=True)
 class FitCall:
@@ -156,12 +158,9 @@ def _check_options(options: Mapping[str, object]) -> None:
 
 def _is_rare(monitor: str, callbacks: Sequence[Callback]) -> bool:
     """Whether a number is measured every few epochs alone."""
-    makers = {"val_free_": FreeRunningLoss, "val_song_": SongScore}
+    makers = [maker for start, maker in _MEASURERS.items() if monitor.startswith(start)]
     return any(
-        isinstance(one, maker) and one.every > 1
-        for start, maker in makers.items()
-        for one in callbacks
-        if monitor.startswith(start)
+        isinstance(one, FreeRunningLoss | SongScore) and type(one) in makers and one.every > 1 for one in callbacks
     )
 
 

@@ -50,13 +50,13 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
     Raises:
         ValueError: If they are not.
-        OSError, zipfile.BadZipFile: If the file cannot be read, or is damaged.
+        OSError: If the file cannot be read.
+        BadZipFile: If it is damaged.
     """
-    with _Opening(path, "r") as file:
-        with zipfile.ZipFile(file) as archive:
-            file.limit = None
-            _check_members(archive, path.stat().st_size)
-            yield archive
+    with _Opening(path, "r") as file, zipfile.ZipFile(file) as archive:
+        file.limit = None
+        _check_members(archive, path.stat().st_size)
+        yield archive
 
 
 def _check_members(archive: zipfile.ZipFile, size: int) -> None:

@@ -22,6 +22,25 @@ def bound(function: Callable[..., Any], x: Any, args: tuple[Any, ...], kwargs: M
     return {**{name: value for name, value in found.items() if name != "kwargs"}, **found.get("kwargs", {})}
 
 
+class Begun:
+    """A function that knows whether it was called.
+
+    Args:
+        function: The function.
+
+    Attributes:
+        has_begun: Whether it was.
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        self.has_begun, self._function = False, function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function."""
+        self.has_begun = True
+        return self._function(*args, **kwargs)
+
+
 def taken(options: dict[str, Any], encoder: Encoder) -> None:
     """Checks the data among the arguments of `fit` or `evaluate`, and puts weights of windows into their batches.
 
@@ -77,16 +96,18 @@ def _refuse_dropped(options: Mapping[str, Any]) -> None:
 
 def _weighted(name: str, data: Any, weights: Any, encoder: Encoder) -> Any:
     """Returns the data, with the weights of their windows in them."""
-    if isinstance(data, np.ndarray | dict):
-        check_pcm(name, as_batch(data)["pcm"] if "pcm" in as_batch(data) else None, encoder)
+    is_array = isinstance(data, np.ndarray | dict)
+    batch: dict[str, Any] = dict(as_batch(data)) if is_array else {}
+    if is_array:
+        check_pcm(name, batch.get("pcm"), encoder)
     if weights is None:
         return data
-    if not isinstance(data, np.ndarray | dict):
+    if not is_array:
         raise ValueError(
             f"`sample_weight` belongs to an array of windows. Received: {name} that is a {type(data).__name__}. Let "
             'each batch hold its own: {"pcm": ..., "sample_weight": (B,) or (B, T)}.'
         )
-    batch, weights = as_batch(data), np.asarray(weights, "float32")
+    weights = np.asarray(weights, "float32")
     if weights.ndim not in (1, 2) or len(weights) != len(batch["pcm"]):
         raise ValueError(
             "`sample_weight` must have a number for each window, (B,), or for each frame that it predicts, (B, T). "

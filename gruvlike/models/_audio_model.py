@@ -15,10 +15,10 @@ from gruvlike._step._step import Step
 from gruvlike.conditions import conditions_of
 from gruvlike.encoders import Encoder
 from gruvlike.heads import Head, Point
-from gruvlike.models._arguments import bound, check_pcm, refuse_targets, replicas, taken, weights_of
+from gruvlike.models._arguments import Begun, bound, check_pcm, refuse_targets, replicas, taken, weights_of
 from gruvlike.models._baselines import baselines
 from gruvlike.models._checking import (
-    check_clipping,
+    check_compilation,
     check_fitted,
     check_parts,
     check_rates,
@@ -27,7 +27,7 @@ from gruvlike.models._checking import (
     loading,
 )
 from gruvlike.models._conditioning import adapt, numbers_of, supplied
-from gruvlike.models._estimates import check_batch, check_optimizer
+from gruvlike.models._estimates import check_batch
 from gruvlike.models._feedback import TRAINING, CarriedStates, Reading, ScheduledSampling, run_in_training
 from gruvlike.models._relative_loss import RelativeLoss
 from gruvlike.models._saving import check_target, warn_of_unknown
@@ -241,9 +241,7 @@ class AudioModel(keras.Model):
         optimizer, loss = keras.optimizers.get(optimizer), self.head.training_loss(loss)
         if is_name:
             optimizer.global_clipnorm = 1.0
-        keras.losses.get(loss if isinstance(loss, str) else None)  # a name that is unknown is refused before training
-        check_clipping(optimizer, self.trainable_variables)
-        check_optimizer(optimizer, self.trainable_variables)
+        check_compilation(optimizer, loss, self.trainable_variables)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
         is_plain = replicas(self) == 1 and not kwargs.get("loss_weights")
         self._loss_is_squared_error = is_plain and self.head.outputs_are_frames and self.loss == "mse"
@@ -345,15 +343,8 @@ class AudioModel(keras.Model):
         # All arguments get Keras's own names, so that hooks find each by its name, however it was given.
         options = bound(super().fit, x, args, kwargs)
         taken(options, self.encoder)
-        x, before, has_begun = options.pop("x"), self.high_pass_hz, False
-        stock = super().fit
-
-        def begin(x: Any, **options: Any) -> Any:
-            nonlocal has_begun
-            has_begun = True
-            return stock(x, **options)
-
-        fit: Any = begin
+        x, before, begun = options.pop("x"), self.high_pass_hz, Begun(super().fit)
+        fit: Any = begun
         try:
             self._prepare_fit(x, options)
             for callback in keras.tree.flatten(options.get("callbacks") or []):
@@ -362,8 +353,7 @@ class AudioModel(keras.Model):
             return fit(x, **options)
         finally:
             self.training_windows = self.validation_windows = None
-            if not has_begun:  # a call that is refused changes nothing
-                self.high_pass_hz = before
+            self.high_pass_hz = self.high_pass_hz if begun.has_begun else before  # a refused call changes nothing
 
     def _prepare_fit(self, x: Any, options: dict[str, Any]) -> None:
         """Checks the windows, and notes them for callbacks; `options` are the arguments of `fit` by their names."""

@@ -1,21 +1,20 @@
 """Parts that fit each other, and windows that fit a model: checked before anything is computed."""
 
 import contextvars
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 import keras
 
 from gruvlike import _checks
-
 from gruvlike._step._forward import check_causal, plain
 from gruvlike._step._stateless import is_functional, refuse_future
 from gruvlike.conditions import conditions_of
 from gruvlike.encoders import Encoder
 from gruvlike.heads import Head
+from gruvlike.models._estimates import check_optimizer
 from gruvlike.normalizers import Normalizer
-
 
 _HIGHEST_RATE = 2**31 - 1  # no sound file can say more
 _IS_LOADING = contextvars.ContextVar("is_loading", default=False)
@@ -100,8 +99,11 @@ def check_fitted(normalizer: Normalizer) -> None:
         )
 
 
-def check_clipping(optimizer: keras.optimizers.Optimizer, weights: Sequence[keras.Variable]) -> None:
-    """Raises if the gradient must be clipped over weights of several types, which Keras cannot on each backend."""
+def check_compilation(optimizer: keras.optimizers.Optimizer, loss: object, weights: list[keras.Variable]) -> None:
+    """Raises if a loss is unknown, or an optimizer does not go with the weights: before the model is changed."""
+    if isinstance(loss, str):
+        keras.losses.get(loss)
+    check_optimizer(optimizer, weights)
     types = sorted({keras.backend.standardize_dtype(weight.dtype) for weight in weights})
     if getattr(optimizer, "global_clipnorm", None) and len(types) > 1:
         raise ValueError(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 # Settings of layers whose weights are a matrix: so many numbers for each that they read.
 _UNITS = ("units", "filters", "output_dim", "input_dim", "num_heads", "key_dim", "kernel_size", "components")
-# Settings of encoders, normalizers and the like: they have vectors of these lengths, and matrices of some pairs of them.
+# Settings of encoders, normalizers and the like: they have vectors of these lengths, and matrices of some pairs.
 _LENGTHS = ("features", "width", "block_size", "frame_size", "mels")
 _PAIRS = (("features", "width"), ("frame_size", "mels"))
 _SHAPES = ("batch_shape", "batch_input_shape", "input_shape", "shape")

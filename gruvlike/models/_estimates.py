@@ -204,7 +204,7 @@ def check_batch(model: Any, windows: object, batch_size: int | None) -> None:
     if isinstance(windows, WindowsLike):
         span, size = windows.span, windows.batch_size
     elif isinstance(windows, np.ndarray | dict):
-        pcm = as_batch(windows)["pcm"]
+        pcm: Any = windows["pcm"] if isinstance(windows, dict) else windows
         span, size = pcm.shape[1], min(batch_size or 32, len(pcm))
     else:
         return

@@ -31,7 +31,8 @@ def load(
         custom_objects: Classes and functions of your own in the model, by their names, unless they are registered by
             `keras.saving.register_keras_serializable`.
         compile: Whether the model is compiled as it was when it was saved, which `fit` and `evaluate` need. `None`:
-            it is if that is possible, else a warning says why not, as for a loss of your own that is not found here.
+            it is if that is possible, else a line in the log says why not, as for a loss of your own that is not known
+            here.
 
     Returns:
         The `AudioModel`.
@@ -40,9 +41,6 @@ def load(
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged, of a newer format, not an `AudioModel`, or out of proportion; the message says
             which.
-
-    Warns:
-        A line in the log: If the model could be loaded, but not compiled.
 
     Example:
         >>> load("no_such_run.keras")
@@ -102,7 +100,7 @@ def _failed(path: Path, error: Exception) -> ValueError:
 
 
 def _why(error: Exception) -> str:
-    """Says what stands in the way, and what to do, without what Keras advises: it names arguments of its own."""
+    """Returns the reason of an error and its remedy. The remedy that Keras names would be an argument of its own."""
     text = str(error)
     if found := re.search(r"Could not locate (?:class|function) '([^']+)'", text):
         name = found[1]

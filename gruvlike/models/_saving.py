@@ -47,17 +47,22 @@ def _unknown(config: object) -> Iterator[str]:
         for one in config:
             yield from _unknown(one)
     elif isinstance(config, dict):
-        name, module = config.get("class_name"), str(config.get("module"))
+        name = config.get("class_name")
         if name == "__lambda__":
             yield "a lambda"
         elif name == "function":
             if not _is_known_function(str(config.get("config"))):
                 yield repr(config.get("config"))
-        elif isinstance(name, str) and "registered_name" in config and module.split(".")[0] != "keras":
-            if keras.saving.get_registered_object(config["registered_name"] or name) is None:
-                yield repr(name)
+        elif isinstance(name, str) and not _is_known_class(name, config):
+            yield repr(name)
         for one in config.values():
             yield from _unknown(one)
+
+
+def _is_known_class(name: str, config: dict[str, object]) -> bool:
+    if "registered_name" not in config or str(config.get("module")).split(".")[0] == "keras":
+        return True
+    return keras.saving.get_registered_object(config["registered_name"] or name) is not None
 
 
 def _is_known_function(name: str) -> bool:

@@ -5,6 +5,7 @@ import errno
 import math
 import numbers
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -75,6 +76,11 @@ def several(name: str, values: Any, check: Callable[[Any], Number]) -> tuple[Num
             f"them write {name}=({values!r},)."
         )
     return tuple(check(value) for value in values)
+
+
+def words_of(error: BaseException) -> str:
+    """Returns the kind and the text of an error of another library, without the codes that color it in a terminal."""
+    return f"{type(error).__name__}: {re.sub(r'\x1b\[[0-9;]*m', '', str(error)).strip()}"
 
 
 def room(path: str | os.PathLike, size: float, what: str) -> None:

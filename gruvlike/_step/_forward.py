@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 
+from gruvlike import _checks
 from gruvlike._backend import no_gradient
 from gruvlike._contracts import Tensor
 from gruvlike._step._stateless import carries, inputs_of, refuse_future
@@ -80,7 +81,7 @@ def _tried(stack: keras.Model, run: Forward, width: int) -> tuple[np.ndarray, np
             failed = error
     raise ValueError(
         f"The stack must read any number of frames, (B, T, {width}). Received: {stack.name!r} "
-        f"({type(stack).__name__}), which failed at (1, {_TRIED[-1]}, {width}): {type(failed).__name__}: {failed}"
+        f"({type(stack).__name__}), which failed at (1, {_TRIED[-1]}, {width}): {_checks.words_of(failed)}"
     ) from failed
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gruvlike import _files
+from gruvlike import _checks, _files
 from gruvlike.callbacks import _state
 from gruvlike.callbacks._progress import Progress
 from gruvlike.models._archive import DAMAGE, check_whole, opened, read_json, stored_numbers
@@ -176,7 +176,7 @@ def restore(checkpoint: Checkpoint, model: "AudioModel") -> None:
             raise
         raise ValueError(
             "A run goes on with a checkpoint that fits the model. "
-            f"Received: {str(checkpoint.path)!r}: {type(error).__name__}: {error}"
+            f"Received: {str(checkpoint.path)!r}: {_checks.words_of(error)}"
         ) from error
 
 

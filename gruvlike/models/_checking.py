@@ -130,7 +130,7 @@ def build_stack(stack: keras.Model, width: int) -> None:
     except Exception as error:  # a network of the user's own can raise anything
         raise ValueError(
             f"The stack must read frames (B, T, {width}). Received: {stack.name!r} ({type(stack).__name__}), which "
-            f"could not be built for them: {type(error).__name__}: {error}"
+            f"could not be built for them: {_checks.words_of(error)}"
         ) from error
 
 

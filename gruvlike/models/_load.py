@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gruvlike import _checks
 from gruvlike.models._archive import DAMAGE, WEIGHTS, check_whole, opened, read_json, stored_numbers
 from gruvlike.models._audio_model import AudioModel
 from gruvlike.models._declared import check_declared
@@ -101,7 +102,7 @@ def _failed(path: Path, error: Exception) -> ValueError:
 
 def _why(error: Exception) -> str:
     """Returns the reason of an error and its remedy. The remedy that Keras names would be an argument of its own."""
-    text = str(error)
+    text = _checks.words_of(error).removeprefix("ValueError: ")
     if found := re.search(r"Could not locate (?:class|function) '([^']+)'", text):
         name = found[1]
         return (

@@ -80,7 +80,8 @@ def several(name: str, values: Any, check: Callable[[Any], Number]) -> tuple[Num
 
 def words_of(error: BaseException) -> str:
     """Returns the kind and the text of an error of another library, without the codes that color it in a terminal."""
-    return f"{type(error).__name__}: {re.sub(r'\x1b\[[0-9;]*m', '', str(error)).strip()}"
+    text = re.sub("\x1b\\[[0-9;]*m", "", str(error)).strip()
+    return f"{type(error).__name__}: {text}"
 
 
 def room(path: str | os.PathLike, size: float, what: str) -> None:

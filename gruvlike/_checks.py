@@ -1,8 +1,12 @@
 """Validators of arguments, called before any work is done: each error says the rule, the value received, the remedy."""
 
 import difflib
+import errno
 import math
 import numbers
+import os
+import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -84,6 +88,23 @@ def several(name: str, values: Any, check: Callable[[Any], Number]) -> tuple[Num
             f"them write {name}=({values!r},)."
         )
     return tuple(check(value) for value in values)
+
+
+def words_of(error: BaseException) -> str:
+    """Returns the kind and the text of an error of another library, without the codes that color it in a terminal."""
+    text = re.sub("\x1b\\[[0-9;]*m", "", str(error)).strip()
+    return f"{type(error).__name__}: {text}"
+
+
+def room(path: str | os.PathLike, size: float, what: str) -> None:
+    """Raises if the disk under the folder `path` has no room for `size` bytes, before they are computed."""
+    free = shutil.disk_usage(path).free
+    if size > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"There must be room for {what}, about {size / 1e6:,.0f} MB. Received: {free / 1e6:,.0f} MB free under "
+            f"{str(path)!r}. Make room, or give another folder.",
+        )
 
 
 def by_name(

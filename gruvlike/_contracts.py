@@ -137,8 +137,11 @@ class Batch(TypedDict):
     """Numbers of the model's conditions, by their names: float32 (B, T, n), or PCM (B, n, S) of earlier windows."""
     reset: NotRequired[Tensor]
     """bool (B,): where the states of a stateful batch start from zero. Its absence says that windows stand alone."""
+    sample_weight: NotRequired[Tensor]
+    """float32 (B,) or (B, T): how much each window, or each frame that it predicts, counts in the loss."""
 
 
+@runtime_checkable
 class Batches(Protocol):
     """Batches that can be read in any order: `WindowsLike`, a `keras.utils.PyDataset`, or a list."""
 

@@ -35,7 +35,7 @@ def test_seeds_of_other_lengths_share_one_memory(generator, melody, monkeypatch)
     seeds = [melody[:320], melody[4000:4960], melody[9000:9032]]
     for chunk_bytes in (2**20, 0):  # 0: chunks of 8 steps
         monkeypatch.setattr(_loops, "_CHUNK_BYTES", chunk_bytes)
-        generator._network._loops.clear()
+        generator._network._programs._loops.clear()
         together = generator.listen(seeds)
         for index, seed in enumerate(seeds):
             alone = generator.listen(seed)

@@ -12,7 +12,7 @@ import soundfile
 import gruvlike as gl
 from gruvlike import gruv2015
 from gruvlike._step._loops import Loop
-from gruvlike.generation import _generator
+from gruvlike.generation import _programs
 
 pytestmark = pytest.mark.backends
 
@@ -147,7 +147,7 @@ def test_to_samples_refuses_other_shapes(shape):
 def test_carrying_costs_one_step_a_frame(monkeypatch):
     """Counted in frames that go through the network: those of the seed and one a step, against the whole past again."""
     counted = []
-    run, read, make = Loop.run, Loop.read, _generator.make_forward
+    run, read, make = Loop.run, Loop.read, _programs.make_forward
     monkeypatch.setattr(Loop, "run", lambda loop, *args: counted.append(args[0]) or run(loop, *args))
     monkeypatch.setattr(
         Loop, "read", lambda loop, seeds, *rest: counted.append(len(seeds[0])) or read(loop, seeds, *rest)
@@ -157,7 +157,7 @@ def test_carrying_costs_one_step_a_frame(monkeypatch):
         forward = make(*args)
         return lambda frames: counted.append(frames.shape[1]) or forward(frames)
 
-    monkeypatch.setattr(_generator, "make_forward", counting)
+    monkeypatch.setattr(_programs, "make_forward", counting)
     model = gruv2015.network(FEATURES, HIDDEN, random_seed=0)
     for history, least, most in (("carry", 1, STEPS + 20), ("full", sum(range(STEPS, STEPS + 20)), np.inf)):
         counted.clear()

@@ -89,7 +89,7 @@ def test_copies_are_read_in_place_of_the_weights(make, melody, options):
 def test_states_stay_float32(make, melody):
     generator = make(make_stack(units=(8,)), dtype="bfloat16")
     generator.extend(melody[:160], steps=2)
-    loop = generator._network._loops[1, None, False]
+    loop = generator._network._programs._loops[1, None, False]
     frame, states = loop.run(2, loop.start())[1]
     assert [keras.backend.standardize_dtype(x.dtype) for x in (frame, *states)] == ["float32"] * 3
 
@@ -121,7 +121,7 @@ def test_other_layers_and_clips(melody):
     )
     seeds = [melody[:80], melody[400:440]]
     songs = halves.extend(seeds, steps=4)
-    assert len(halves._network._loops[2, None, False].step.stack._copies) == 3
+    assert len(halves._network._programs._loops[2, None, False].step.stack._copies) == 3
     assert 0 < distance(songs, plain.extend(seeds, steps=4)) < 0.01
     np.testing.assert_allclose(halves.extend(seeds[1], steps=4), songs[1], atol=1e-4)
 
@@ -155,8 +155,8 @@ def test_copies_are_read_and_the_song_is_the_same(make, melody, options):
         generator = make(stack)
         songs = generator.extend(seeds[:clips], steps=6)
         np.testing.assert_allclose(songs, plain[:clips], atol=1e-5)
-        assert list(generator._network._stacks) == [layout]
-        copies = getattr(generator._network._loops[clips, None, False].step.stack, "_copies", [])
+        assert list(generator._network._programs._stacks) == [layout]
+        copies = getattr(generator._network._programs._loops[clips, None, False].step.stack, "_copies", [])
         assert len(copies) == (2 * len(options["units"]) + ("projection" in options) + 1 if layout else 0)
         for parts, weight in copies:
             shapes = [part.shape for part in parts]
@@ -198,7 +198,7 @@ def test_layers_of_another_type_are_not_copied_to_float32(make, melody):
         keras.config.set_dtype_policy(before)
     for clips in (1, 2):
         generator.extend(melody[:160], steps=4, clips=clips)
-        copied = getattr(generator._network._loops[clips, None, False].step.stack, "_copies", [])
+        copied = getattr(generator._network._programs._loops[clips, None, False].step.stack, "_copies", [])
         assert [weight.shape for _, weight in copied] in ([], [(8, 32)])  # at most the head, which computes in float32
 
 
@@ -211,7 +211,7 @@ def test_only_what_gains_is_copied(make, melody, monkeypatch):
     for clips, layout in layouts().items():
         generator = make(stack)
         song = generator.extend(seeds[:clips], steps=6)
-        copies = getattr(generator._network._loops[clips, None, False].step.stack, "_copies", [])
+        copies = getattr(generator._network._programs._loops[clips, None, False].step.stack, "_copies", [])
         assert [weight.shape for _, weight in copies] == ([(32, 24)] if layout else [])
         np.testing.assert_allclose(song, plain[:clips], atol=1e-5)
 

@@ -58,7 +58,7 @@ def test_seeds_of_any_lengths_go_through_one_loop_together(generator, melody, mo
         _loops.Loop, "read", lambda self, seeds, *rest: taken.append(max(map(len, seeds))) or read(self, seeds, *rest)
     )
     generator.extend([melody[: 16 * n] for n in (20, 3, 11)], steps=30)
-    assert list(generator._network._loops) == [(3, None, False)]
+    assert list(generator._network._programs._loops) == [(3, None, False)]
     assert sum(taken) == 20 + 30 - 1  # the last step of the seed predicts the first frame
 
 

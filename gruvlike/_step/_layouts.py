@@ -65,6 +65,7 @@ class LaidOutStack(StatelessStack):
     def _replace(self, layer: keras.Layer) -> keras.Layer:
         plain = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
         stock = type(plain) in (keras.layers.Dense, keras.layers.LSTM, keras.layers.GRU)
+        stock = stock and getattr(plain, "quantization_mode", None) is None
         if not stock or (self._dtype == "float32" and {plain.compute_dtype, plain.variable_dtype} != {"float32"}):
             return super()._replace(layer)
         # The kernel of a layer that was quantized or adapted (LoRA) is no variable: such a layer stays.

@@ -8,6 +8,7 @@ back to the beginning, between two runs of the program.
 import os
 import shutil
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, pairwise
@@ -25,6 +26,7 @@ Recorded = Callable[..., Sequence[Tensor]]  # (the arguments in a row) -> the ne
 Numbers = Mapping[str, np.ndarray]  # the stack's other inputs get these numbers, (T, n) each, by name
 
 _ALL = 2**30  # every chunk has fewer steps
+_RECORDING = threading.Lock()  # torch changes its modules while it records one
 
 
 class Orders(NamedTuple):
@@ -244,8 +246,9 @@ class _TorchLoop(Loop):
         orders = orders._replace(temperature=number(orders.temperature), pull=pull)
         outputs = []
         with torch.no_grad():
-            if self._recorded is None:
-                self._recorded = self._record(weights, frame, states, orders)
+            with _RECORDING:
+                if self._recorded is None:
+                    self._recorded = self._record(weights, frame, states, orders)
             for index in range(orders.steps):
                 frame = orders.buffer[index] if index < orders.forced else frame
                 frame, *states = self._recorded(*_flat(weights, frame, states, orders, index))
@@ -276,7 +279,8 @@ class _TorchLoop(Loop):
         example = [torch.clone(tensor) for tensor in _flat(weights, frame, states, orders, 0)]
         # `graph` is a function of its own, because `make_fx` would count `self` among the arguments of a method.
         recorded = make_fx(graph)(*example)
-        return _compiled_by_torch(recorded, *example) if self._torch_compile else recorded
+        # `forward` is called, because the call of a module is among the names that torch changes while it records.
+        return _compiled_by_torch(recorded, *example) if self._torch_compile else recorded.forward
 
 
 def _flat(weights: Weights, frame: Tensor, states: list[Tensor], orders: Orders, index: int) -> list[Tensor]:

@@ -86,12 +86,12 @@ def run_callbacks(
         BlockingIOError: By `fit`, if another process trains in the folder.
 
     Example:
-        >>> [type(callback).__name__ for callback in run_callbacks("runs/a", preview_every=0)][:3]
-        ['NaNGuard', 'BestModel', 'CSVLogger']
+        >>> [type(callback).__name__ for callback in run_callbacks("runs/a", preview_every=0)][:2]
+        ['NaNGuard', 'BestModel']
     """
     directory = Path(directory)
     best = BestModel(directory / "best.keras", monitor)
-    callbacks = [NaNGuard(), best, keras.callbacks.CSVLogger(directory / "history.csv", append=True)]
+    callbacks: list[keras.callbacks.Callback] = [NaNGuard(), best]
     own: list[BestModel | EarlyStopping] = [best]
     if _checks.positive_int("preview_every", preview_every, minimum=0):
         board = directory / "logs"

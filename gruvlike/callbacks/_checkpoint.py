@@ -7,18 +7,19 @@ and `training.npz` (the arrays of these, random states, metrics). Reading runs n
 import io
 import json
 import logging
+import math
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gruvlike import _files
+from gruvlike import _checks, _files
 from gruvlike.callbacks import _state
 from gruvlike.callbacks._progress import Progress
+from gruvlike.models._archive import DAMAGE, check_whole, opened, read_json, stored_numbers
 
 if TYPE_CHECKING:
     from gruvlike.models import AudioModel
@@ -90,7 +91,7 @@ def read(path: Path, previous: Path) -> Checkpoint | None:
             continue
         try:
             checkpoint = _read(one)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             damaged.append(f"{str(one)!r}: {error}")
             continue
         if damaged:
@@ -105,19 +106,51 @@ def read(path: Path, previous: Path) -> Checkpoint | None:
 
 
 def _read(path: Path) -> Checkpoint:
-    with zipfile.ZipFile(path) as archive:
-        if broken := archive.testzip():
-            raise ValueError(f"{broken!r} inside it is damaged")
-        if "training.json" not in archive.namelist():
+    with opened(path) as archive:
+        names = archive.namelist()
+        if not {"training.json", "training.npz"} <= set(names):
             raise ValueError("a model without the state of its training")
-        about = json.loads(archive.read("training.json"))
-        if about["version"] > _VERSION:
-            raise ValueError(f"of format {about['version']}; this gruvlike reads up to {_VERSION}: update it")
-        with np.load(io.BytesIO(archive.read("training.npz")), allow_pickle=False) as stored:
-            arrays = [stored[f"arr_{k}"] for k in range(len(stored.files))]
+        check_whole(archive, names)
+        about = read_json(archive, "training.json")
+        _check_about(about)
+        stored_numbers(archive, path)
+        arrays = _arrays_in(archive.read("training.npz"))
     *states, (_, metrics) = [(name, _state.unpack(state, arrays)) for name, state in about["states"]]
+    if about["unsaved"] > len(arrays) or not all(isinstance(state, dict) for _, state in [*states, ("", metrics)]):
+        raise ValueError("the states in it cannot be those of a run")
     progress = Progress.from_json(about["progress"])
     return Checkpoint(path, progress, states, metrics, arrays[: about["unsaved"]], about["checksum"])
+
+
+def _check_about(about: dict[str, Any]) -> None:
+    """Raises unless `training.json` has the parts that are read, of their types."""
+    for name, kind in (("version", int), ("unsaved", int), ("checksum", int), ("states", list), ("progress", dict)):
+        if not isinstance(about.get(name), kind) or (kind is int and about[name] < 0):
+            raise ValueError(f"{name!r} in its training.json cannot be that of a run")
+    if about["version"] > _VERSION:
+        raise ValueError(f"of format {about['version']}; this gruvlike reads up to {_VERSION}: update it")
+    pairs = [one for one in about["states"] if isinstance(one, list) and len(one) == 2 and isinstance(one[0], str)]
+    if len(pairs) < len(about["states"]) or not pairs or pairs[-1][0] != _METRICS:
+        raise ValueError("the states in its training.json cannot be those of a run")
+
+
+def _arrays_in(data: bytes) -> list[np.ndarray]:
+    """Returns the arrays of an `.npz`. None is larger than its bytes, and none holds objects, which could be code."""
+    found = []
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [archive.getinfo(f"arr_{number}.npy") for number in range(len(archive.namelist()))]
+        if sum(one.file_size for one in members) > len(data):
+            raise ValueError("its training.npz says that it holds more than it has bytes")
+        for member in members:
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+            if dtype.hasobject or math.prod(shape) * dtype.itemsize > member.file_size:
+                raise ValueError(f"{member.filename!r} in its training.npz is no array of numbers of its size")
+            with archive.open(member) as file:
+                found.append(np.lib.format.read_array(file, allow_pickle=False))
+    return found
 
 
 def restore(checkpoint: Checkpoint, model: "AudioModel") -> None:
@@ -137,9 +170,14 @@ def restore(checkpoint: Checkpoint, model: "AudioModel") -> None:
                 f"Received: {str(checkpoint.path.parent)!r}, where the normalizer's statistics are others. "
                 "Fit it to the same music, or use another folder for another run."
             )
-    except ValueError:
+    except Exception as error:  # Keras raises whatever the weights in the file lead to
         _state.assign(variables, before)
-        raise
+        if isinstance(error, ValueError) and str(checkpoint.path.parent) in str(error):
+            raise
+        raise ValueError(
+            "A run goes on with a checkpoint that fits the model. "
+            f"Received: {str(checkpoint.path)!r}: {_checks.words_of(error)}"
+        ) from error
 
 
 def _close(one: np.ndarray, other: np.ndarray) -> bool:

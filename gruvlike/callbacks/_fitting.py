@@ -14,6 +14,9 @@ import keras
 from keras.callbacks import Callback, CSVLogger, History, TensorBoard
 
 from gruvlike._contracts import WindowsLike
+from gruvlike.callbacks._averages import BeforeSwap, before_swap
+from gruvlike.callbacks._guards import EarlyStopping
+from gruvlike.callbacks._previews import FreeRunningLoss
 from gruvlike.callbacks._progress import Progress
 from gruvlike.callbacks._song_score import SongScore
 from gruvlike.callbacks._songs import SONG_DISTANCE
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from gruvlike.models import AudioModel
 
 logger = logging.getLogger(__name__)
+
+_MEASURERS: dict[str, type[Callback]] = {"val_free_": FreeRunningLoss, "val_song_": SongScore}
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class FitCall:
         epochs: Number of the epoch to end with.
         options: All other arguments by their names in Keras.
         own: Those of the callbacks that `run_callbacks` made, if they have a state.
+        swapped: Remembers the weights at the end of an epoch, if another callback swaps them; or nothing.
     """
 
     model: "AudioModel"
@@ -43,6 +49,7 @@ class FitCall:
     epochs: int
     options: dict[str, Any]
     own: Sequence[Callback]
+    swapped: Sequence[BeforeSwap] = ()
 
     @classmethod
     def of(
@@ -67,7 +74,8 @@ class FitCall:
         if not any(isinstance(callback, History) for callback in callbacks):
             callbacks.append(History())
         callbacks.sort(key=functools.partial(_order, last=last))
-        call = cls(model, x, callbacks, options.get("epochs", 1), rest, own)
+        swapped = before_swap(callbacks)
+        call = cls(model, x, [*swapped, *callbacks], options.get("epochs", 1), rest, own, swapped)
         call._watch_numbers_that_there_are()
         return call
 
@@ -134,9 +142,26 @@ def _check_options(options: Mapping[str, object]) -> None:
             "A run folder counts whole epochs of windows. "
             f"Received: steps_per_epoch={options['steps_per_epoch']!r}. Leave it out; `TimeLimit` ends a long epoch."
         )
-    for callback in keras.tree.flatten(options["callbacks"]):
+    callbacks = keras.tree.flatten(options["callbacks"])
+    for callback in callbacks:
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             raise ValueError("A run folder goes on by itself. Received: BackupAndRestore beside it. Leave it out.")
+        counts = isinstance(callback, keras.callbacks.EarlyStopping | keras.callbacks.ReduceLROnPlateau)
+        if counts and not isinstance(callback, EarlyStopping) and _is_rare(callback.monitor, callbacks):
+            raise ValueError(
+                "A stock callback that counts epochs must watch a number of each epoch. Received: "
+                f"{type(callback).__name__}(monitor={callback.monitor!r}), which is NaN in the epochs between two "
+                "measurements. Use `run_callbacks(directory, monitor=..., patience=...)`, or measure each epoch "
+                "(`preview_every=1`)."
+            )
+
+
+def _is_rare(monitor: str, callbacks: Sequence[Callback]) -> bool:
+    """Whether a number is measured every few epochs alone."""
+    makers = [maker for start, maker in _MEASURERS.items() if monitor.startswith(start)]
+    return any(
+        isinstance(one, FreeRunningLoss | SongScore) and type(one) in makers and one.every > 1 for one in callbacks
+    )
 
 
 def fit_from(call: FitCall, fit: Callable[..., History], progress: Progress) -> None:

@@ -180,6 +180,7 @@ class BestModel(keras.callbacks.ModelCheckpoint):
     def __init__(self, path: Path, monitor: str):
         super().__init__(path, monitor=monitor, mode="min", save_best_only=True)
         self._done = 0
+        self._is_missed = False
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Counts the batches of the epoch."""
@@ -187,7 +188,16 @@ class BestModel(keras.callbacks.ModelCheckpoint):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Saves the model if it is the best."""
-        if not math.isfinite((logs or {}).get(self.monitor, 0.0)):
+        if self.monitor not in (logs or {}) and not self._is_missed:
+            self._is_missed = True
+            logger.warning(
+                "The best model is chosen by %r, which is not among the numbers of epoch %d: %s. No model is kept as "
+                "the best until it is there.",
+                self.monitor,
+                epoch + 1,
+                ", ".join(logs or {}),
+            )
+        if not math.isfinite((logs or {}).get(self.monitor, math.nan)):
             return
         is_part = self._done < (self.params["steps"] or 0) and self.monitor != SONG_DISTANCE
         if is_part and self.best is not None:
@@ -205,5 +215,5 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Compares the number with the best one, if it was measured."""
-        if not math.isnan((logs or {}).get(self.monitor, 0.0)):
+        if not math.isnan((logs or {}).get(self.monitor, math.nan)):
             super().on_epoch_end(epoch, logs)

@@ -55,7 +55,7 @@ def check_same(then: Identity, now: Identity, directory: Path) -> None:
     Raises:
         ValueError: With the places where they differ.
     """
-    then = {**then, "model": {**then["model"]}}
+    then = {**then, "model": {**then["model"]}}  # `Progress` has seen to it that there is one
     if then["model"].pop("format_version", None) and now["head"]["class_name"] == "Point":
         then["head"] = now["head"]  # the run began before there were heads
     if learning_rate(then) is not None and learning_rate(now) is not None:
@@ -151,8 +151,10 @@ def _short(value: object) -> str:
 
 def _music(windows: object) -> object:
     if not isinstance(windows, WindowsLike):
-        pcm = windows[0] if isinstance(windows, list | tuple) else windows
-        return {"samples": _digest(pcm)} if isinstance(pcm, np.ndarray) else type(windows).__name__
+        arrays = {"samples": windows} if isinstance(windows, np.ndarray) else windows
+        if not isinstance(arrays, dict) or not all(isinstance(one, np.ndarray) for one in arrays.values()):
+            return type(windows).__name__
+        return {"samples" if name == "pcm" else name: _digest(one) for name, one in arrays.items()}
     music: Music = windows.corpus
     tracks = [(one["name"], one["hash"], one["start"], one["stop"]) for one in map(_about, music)]
     return {

@@ -1,6 +1,7 @@
 """How far a run is: the plain data in a checkpoint, beside variables and the states of callbacks."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -34,5 +35,51 @@ class Progress:
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "Progress":
-        """Undoes `to_json`: the place that is read is the place that was saved."""
-        return cls(**found, saved=(found["epoch"], found["batch"]))
+        """Undoes `to_json`: the place that is read is the place that was saved.
+
+        Raises:
+            ValueError: If a part is missing, or is not of its type.
+        """
+        names = {one.name for one in fields(cls)} - {"saved"}
+        if not isinstance(found, dict) or set(found) != names:
+            raise ValueError(f"the progress must say {', '.join(sorted(names))}")
+        places = found["epoch"], found["batch"]
+        checks = {
+            "identity": _is_identity(found["identity"]),
+            "versions": _maps(found["versions"], str),
+            "baselines": _maps(found["baselines"], float),
+            "epoch and batch": all(_is_count(one) for one in places),
+            "seconds": isinstance(found["seconds"], int | float) and 0 <= found["seconds"] < math.inf,
+            "rows": isinstance(found["rows"], list) and all(map(_is_row, found["rows"])),
+        }
+        if wrong := [name for name, is_right in checks.items() if not is_right]:
+            raise ValueError(f"the {wrong[0]} in its progress cannot be those of a run")
+        return cls(**found, saved=places)
+
+
+def _is_identity(found: object) -> bool:
+    """Whether these can be the settings of a run; those of an old one have no head."""
+    parts = ("model", "network", "encoder", "normalizer", "windows")
+    return (
+        isinstance(found, dict)
+        and all(isinstance(found.get(name), dict) for name in parts)
+        and isinstance(found.get("optimizer"), dict)
+        and isinstance(found["optimizer"].get("config"), dict)
+        and isinstance(found.get("head", {}), dict)
+    )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+def _is_row(row: object) -> bool:
+    return _maps(row, float) and isinstance(row, dict) and _is_count(row.get("epoch")) and "seconds" in row
+
+
+def _maps(found: object, kind: type) -> bool:
+    """Whether this is a dictionary from names to texts, or to numbers."""
+    kinds = (int, float) if kind is float else (kind,)
+    return isinstance(found, dict) and all(
+        isinstance(name, str) and isinstance(one, kinds) and not isinstance(one, bool) for name, one in found.items()
+    )

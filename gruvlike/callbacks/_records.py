@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -23,11 +23,24 @@ BASELINES = {"mean": "predicting the mean", "repeat": "repeating the last frame"
 Row = Mapping[str, float]
 
 
+def numbers(logs: Mapping[str, object]) -> dict[str, float]:
+    """Returns the numbers of an epoch; anything else that a callback has put there is not kept."""
+    found = {}
+    for name, value in logs.items():
+        try:
+            found[str(name)] = float(cast("float", value))
+        except (TypeError, ValueError):
+            logger.debug("%r of the epoch is no number: it is not kept.", name)
+    return found
+
+
 def write_histories(directory: Path, rows: Sequence[Row]) -> None:
     """Makes the histories those of a checkpoint: epochs after it are trained again."""
     texts = {"history.jsonl": "".join(map(_json_line, rows)), "history.csv": _csv(rows)}
     for name, text in texts.items():
         path = directory / name
+        if path.is_symlink():  # rows are added to these files, and never to one elsewhere
+            path.unlink()
         old = path.read_bytes() if path.exists() else None
         if old is not None and rows and not old.startswith(text.encode()):
             logger.warning("%r is not what this run wrote; it is written anew from the checkpoint.", str(path))
@@ -36,10 +49,17 @@ def write_histories(directory: Path, rows: Sequence[Row]) -> None:
                 temporary.write_bytes(text.encode())
 
 
-def add(directory: Path, row: Row) -> None:
-    """Adds an epoch to `history.jsonl`; `keras.callbacks.CSVLogger` writes `history.csv`."""
+def add(directory: Path, rows: Sequence[Row]) -> None:
+    """Adds the last of these epochs to the histories; the table is written anew where it gets another column."""
     with open(directory / "history.jsonl", "a", encoding="utf-8") as file:
-        file.write(_json_line(row))
+        file.write(_json_line(rows[-1]))
+    path, names = directory / "history.csv", _names(rows)
+    if names != _names(rows[:-1]) or not path.exists():
+        with _files.replacing(path) as temporary:
+            temporary.write_bytes(_csv(rows).encode())
+    else:
+        with open(path, "a", encoding="utf-8", newline="") as file:
+            _writer(file, names).writerow(rows[-1])
 
 
 def draw(directory: Path, rows: Sequence[Row], baselines: Mapping[str, float]) -> None:
@@ -58,13 +78,26 @@ def _json_line(row: Row) -> str:
 
 
 def _csv(rows: Sequence[Row]) -> str:
-    """Returns the text that `keras.callbacks.CSVLogger` writes for these epochs."""
+    """Returns the table of these epochs, as `keras.callbacks.CSVLogger` writes it."""
     if not rows:
         return ""
-    names = sorted(name for name in rows[0] if name not in ("epoch", "seconds"))
-    names += [] if any(name.startswith("val_") for name in names) else [f"val_{name}" for name in names]
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, ["epoch", *names], restval="NA", extrasaction="ignore")
+    writer = _writer(text, _names(rows))
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    """Returns the columns of the table: the numbers of the first epoch by name, then those that came later."""
+    names: dict[str, None] = {}
+    for row in rows:
+        own = [name for name in row if name not in ("epoch", "seconds", "batches")]
+        names |= dict.fromkeys(sorted(own) if row is rows[0] else own)
+    if rows and not any(name.startswith("val_") for name in names):
+        names |= dict.fromkeys([f"val_{name}" for name in names])
+    return list(names)
+
+
+def _writer(file: IO[str], names: Sequence[str]) -> csv.DictWriter:
+    return csv.DictWriter(file, ["epoch", *names], restval="NA", extrasaction="ignore")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras.callbacks import EarlyStopping, History
 
-from gruvlike._contracts import WindowsLike
+from gruvlike._contracts import Batches, WindowsLike
 from gruvlike.callbacks import _checkpoint, _identity, _records, _state
 from gruvlike.callbacks._checkpoint import Checkpoint
 from gruvlike.callbacks._fitting import FitCall
@@ -34,9 +34,10 @@ def _warn_about_music(call: FitCall) -> None:
 
 def _measure_baselines(call: FitCall) -> dict[str, float]:
     """Returns the losses of simple predictors on the validation music, if it is windows of a corpus."""
-    if call.validation_windows is None:
-        return {}
-    found = call.model.baselines(call.validation_windows, call.x)
+    training = call.x["pcm"] if isinstance(call.x, dict) else call.x
+    if call.validation_windows is None or not isinstance(training, np.ndarray | Batches):
+        return {}  # music that comes in an order of its own, as from `tf.data`, has no baselines
+    found = call.model.baselines(call.validation_windows, training)
     words = ", ".join(f"{_records.BASELINES.get(name, name)} {loss:.3f}" for name, loss in found.items())
     call.print_or_log(f"Validation loss to beat: {words}.")
     return found
@@ -65,16 +66,18 @@ def resume(checkpoint: Checkpoint, call: FitCall) -> Progress:
 
 
 def _rate_of(model: "AudioModel") -> float:
-    return float(model.optimizer.learning_rate)
+    return _state.learning_rate(model.optimizer)
 
 
 def has_stopped_early(checkpoint: Checkpoint | None, call: FitCall) -> bool:
     """Whether early stopping had ended the run, and would again."""
     states = checkpoint.states if checkpoint else []
     for callback, state in _state.matched(states, call.callbacks, call.own):
-        is_stopper = isinstance(callback, EarlyStopping)
-        if is_stopper and state["stopped_epoch"] and state["wait"] >= callback.patience:
-            epoch = state["stopped_epoch"] + 1
+        if not isinstance(callback, EarlyStopping):
+            continue
+        stopped, waited = state.get("stopped_epoch"), state.get("wait")
+        if isinstance(stopped, int) and isinstance(waited, int) and stopped > 0 and waited >= callback.patience:
+            epoch = stopped + 1
             call.print_or_log(f"Early stopping ended this run after epoch {epoch}. To go on, raise `patience`.")
             return True
     return False

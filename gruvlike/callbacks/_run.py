@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ from keras.callbacks import Callback, CSVLogger, History
 
 from gruvlike import _checks
 from gruvlike._contracts import Track
-from gruvlike.callbacks import _identity, _state
+from gruvlike.callbacks import _identity, _records, _state
+from gruvlike.callbacks._averages import has_averages
 from gruvlike.callbacks._checkpoint import Checkpoint
 from gruvlike.callbacks._fitting import FitCall, Interruption, fit_from
 from gruvlike.callbacks._guards import BestModel, EarlyStopping, has_failed
@@ -76,6 +78,7 @@ class RunFolder(Callback):
         """
         call = FitCall.of(model, x, options, last=self, own=self.own)
         with self._store.locked():
+            self._store.check_room(model)
             self._load_run(call, options.get("initial_epoch", 0))
             return self._fit_locked(self._fit_call(), fit)
 
@@ -107,6 +110,8 @@ class RunFolder(Callback):
             for callback in call.callbacks:
                 if isinstance(callback, CSVLogger):
                     callback.on_train_end()  # the callback closes its file, also where training broke off
+        if has_averages(call.model.optimizer):  # Keras puts them into the model at the end of each `fit`
+            call.print_or_log(f"The averaged weights are in {str(self._store.save_averages(call.model))!r}.")
         summary = self._store.summarize()
         if summary and call.verbose:
             call.print_or_log(summary)
@@ -130,7 +135,7 @@ class RunFolder(Callback):
         self._resume(epoch_has_begun=False)
         self._saves.last = time.monotonic()
         is_number = _identity.learning_rate(progress.identity) is not None
-        self._rate = float(self.model.optimizer.learning_rate) if is_number else None
+        self._rate = _state.learning_rate(self.model.optimizer) if is_number else None
 
     def _resume(self, epoch_has_begun: bool) -> None:
         """Gives all callbacks their states back. This is the only place that does.
@@ -178,8 +183,8 @@ class RunFolder(Callback):
         is_due = time.monotonic() - self._saves.last > 60 * self.save_minutes
         # `call.model` is read here, because with JAX `self.model` copies all variables back from the device.
         if is_due or self._interruption.requested or call.model.stop_training:
-            # Keras averages weights at the end of each `fit`, so a run with `use_ema` can only resume whole epochs.
-            can_resume = call.windows is not None and not call.model.optimizer.use_ema
+            # Keras puts the averages into the model at the end of each `fit`, so such a run resumes whole epochs alone.
+            can_resume = call.windows is not None and not has_averages(call.model.optimizer)
             if can_resume and not has_failed(call.callbacks):
                 self._save()
         self._raise_if_interrupted()
@@ -188,12 +193,12 @@ class RunFolder(Callback):
         """Writes the epoch into the history, draws the learning curve and saves."""
         progress, call = self._progress, self._fit_call()
         row = {"epoch": epoch, "seconds": round(time.monotonic() - self._epoch_start, 3)}
-        row |= {name: float(value) for name, value in (logs or {}).items()}
+        row |= _records.numbers(logs or {})
         is_whole = progress.batch >= (self._steps() or 0)
         is_last = call.model.stop_training or epoch + 1 >= call.epochs or self._interruption.requested
         is_due = is_last or row["seconds"] >= _BRIEF
         rows = [*progress.rows, row]
-        self._store.add_row(row if is_whole else {**row, "batches": progress.batch})
+        self._store.add_row([*progress.rows, row if is_whole else {**row, "batches": progress.batch}])
         if is_whole and not has_failed(call.callbacks):
             progress.rows, progress.epoch, progress.batch = rows, epoch + 1, 0
             if is_due or self._saves.is_due():
@@ -206,7 +211,9 @@ class RunFolder(Callback):
     def _save(self) -> None:
         progress, call = self._progress, self._fit_call()
         progress.seconds = time.monotonic() - self._epoch_start if progress.batch else 0.0
-        with self._saves.timed():
+        with self._saves.timed(), ExitStack() as undone:
+            for swapped in call.swapped:
+                undone.enter_context(swapped.undone())
             self._store.save(self.model, progress, _state.of_callbacks(call.callbacks, call.own))
 
     def _raise_if_interrupted(self) -> None:

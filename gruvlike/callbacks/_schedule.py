@@ -6,6 +6,7 @@ import time
 import keras
 
 from gruvlike import _checks
+from gruvlike.callbacks import _state
 
 _EVERY = 8  # batches: setting a variable has a price
 
@@ -52,7 +53,7 @@ class CosineOverTime(keras.callbacks.Callback):
                 "The learning rate must be a number, which is lowered over time. Received: an optimizer with a "
                 f"{rate.get('class_name', 'schedule')}. Leave one of the two out."
             )
-        self._highest = self._highest or float(self.model.optimizer.learning_rate)
+        self._highest = self._highest or _state.learning_rate(self.model.optimizer)
         self._start = time.monotonic()
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:

@@ -48,7 +48,19 @@ def _without(found: list[keras.Variable], others: list[keras.Variable]) -> list[
 
 def arrays_of(found: Iterable[keras.Variable]) -> list[np.ndarray]:
     """Returns the values, copied to the host."""
-    return [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in found]
+    return [_array_of(variable) for variable in found]
+
+
+def _array_of(variable: keras.Variable) -> np.ndarray:
+    # The variable itself is converted: its value has a copy on each device of a `MirroredStrategy`.
+    array = np.array(keras.ops.convert_to_numpy(variable))
+    # A file of numpy does not know bfloat16. Float32 holds each of its numbers.
+    return array.astype("float32") if array.dtype.kind == "V" else array
+
+
+def learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """Returns the learning rate at this moment."""
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
 def assign(found: list[keras.Variable], arrays: list[np.ndarray]) -> None:
@@ -91,7 +103,7 @@ def of_callbacks(callbacks: Sequence[Callback], own: Sequence[Callback] = ()) ->
 
 
 def _stock_state(callback: Callback) -> State:
-    """Returns the plain attributes of a callback that are neither its arguments nor set by `fit`."""
+    """Returns the numbers among the attributes of a callback that are neither its arguments nor set by `fit`."""
     makers = [vars(base)["__init__"] for base in type(callback).__mro__ if "__init__" in vars(base)]
     settings = {name for maker in makers for name in inspect.signature(maker).parameters}
     settings |= {"_model", "model", "_params"}
@@ -99,12 +111,23 @@ def _stock_state(callback: Callback) -> State:
 
 
 def to_callbacks(states: Iterable[NamedState], callbacks: Sequence[Callback], own: Sequence[Callback] = ()) -> None:
-    """Gives back the states that `of_callbacks` returned."""
+    """Gives back the states that `of_callbacks` returned.
+
+    A stock callback takes numbers that it has, and nothing else: a file must not decide where a callback writes.
+    """
     for callback, state in matched(states, callbacks, own):
         if isinstance(callback, KeepsState):
             callback.set_state(state)
-        else:
-            vars(callback).update(state)
+            continue
+        now = _stock_state(callback)
+        vars(callback).update({name: one for name, one in state.items() if name in now and _is_alike(one, now[name])})
+
+
+def _is_alike(value: object, now: object) -> bool:
+    """Whether a callback may take a value in the place of another: `None` stands for a number not yet known."""
+    if isinstance(value, bool) or isinstance(now, bool):
+        return isinstance(value, bool) and isinstance(now, bool)
+    return _is_plain(value) and (value is None or now is None or isinstance(value, list) == isinstance(now, list))
 
 
 def matched(
@@ -130,7 +153,7 @@ def _name(callback: Callback, own: Sequence[Callback]) -> str:
 def _is_plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str | np.ndarray | np.generic)
+    return value is None or isinstance(value, bool | int | float | np.ndarray | np.generic)
 
 
 def pack(value: object, arrays: list[np.ndarray]) -> Any:
@@ -146,12 +169,19 @@ def pack(value: object, arrays: list[np.ndarray]) -> Any:
 
 
 def unpack(value: object, arrays: list[np.ndarray]) -> Any:
-    """Undoes `pack`; tuples come back as lists, numbers of numpy as arrays without dimensions."""
+    """Undoes `pack`; tuples come back as lists, numbers of numpy as arrays without dimensions.
+
+    Raises:
+        ValueError: If `pack` cannot have made it.
+    """
     if isinstance(value, list):
         return [unpack(one, arrays) for one in value]
     if not isinstance(value, dict):
         return value
-    if "array" in value:
-        array = arrays[value["array"]]
+    (kind, inner), *others = value.items() or [("", None)]
+    if not others and kind == "array" and isinstance(inner, int) and 0 <= inner < len(arrays):
+        array = arrays[inner]
         return array[()] if array.ndim == 0 else array
-    return {name: unpack(one, arrays) for name, one in value["dict"].items()}
+    if others or kind != "dict" or not isinstance(inner, dict):
+        raise ValueError(f"A state holds arrays and dictionaries. Received: {str(value)[:60]}.")
+    return {name: unpack(one, arrays) for name, one in inner.items()}

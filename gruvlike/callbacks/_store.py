@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gruvlike import _files
+from gruvlike import _checks, _files
 from gruvlike.callbacks import _checkpoint, _records, _state
 from gruvlike.callbacks._checkpoint import Checkpoint
 from gruvlike.callbacks._progress import Progress
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from gruvlike.models import AudioModel
 
 logger = logging.getLogger(__name__)
+
+_BYTES = 4  # of a number
 
 
 class Store:
@@ -77,6 +80,13 @@ class Store:
         place = f"after epoch {epoch}" if not batch else f"in epoch {epoch + 1}, after batch {batch}"
         return f"The same script goes on with {str(self.directory)!r} {place}."
 
+    def check_room(self, model: "AudioModel") -> None:
+        """Raises before the first step if the files of the run, or the next one of them, will find no room."""
+        files = self.newest, self.previous, self.directory / "best.keras"
+        wanted = 1 + sum(not file.exists() for file in files)  # each is written beside the one that it replaces
+        numbers = sum(math.prod(variable.shape) for variable in [*model.variables, *model.optimizer.variables])
+        _checks.room(self.directory, wanted * _BYTES * numbers, "the checkpoints of the run")
+
     def write_config(self, config: Mapping[str, object]) -> None:
         """Writes `config.json`."""
         with _files.replacing(self.directory / "config.json") as temporary:
@@ -86,9 +96,15 @@ class Store:
         """Cuts the histories down to the epochs of a checkpoint: later ones are trained again."""
         _records.write_histories(self.directory, progress.rows)
 
-    def add_row(self, row: Mapping[str, float]) -> None:
-        """Adds an epoch to `history.jsonl`."""
-        _records.add(self.directory, row)
+    def save_averages(self, model: "AudioModel") -> Path:
+        """Writes `averaged.keras`, the model as it is at the end, and returns its path."""
+        path = self.directory / "averaged.keras"
+        model.save(path)
+        return path
+
+    def add_row(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Adds the last of these epochs, which are all of the run, to the histories."""
+        _records.add(self.directory, rows)
 
     def draw(self, rows: Sequence[Mapping[str, float]], baselines: Mapping[str, float]) -> None:
         """Draws `learning_curve.png`."""

@@ -19,6 +19,8 @@ from gruvlike.rhythm._beat import check_bpm
 if TYPE_CHECKING:
     from gruvlike.generation import Take
 
+_BYTES = {".wav": 2.0, ".aiff": 2.0, ".aif": 2.0, ".flac": 1.0}  # of a sample
+_COMPRESSED = 0.1
 _SECOND = re.compile(r"(\d+(?:\.\d*)?)=")
 # Options that `Generator.extend` and `Generator.takes` take alike.
 _GIVEN = ("seconds", "temperature", "random_seed", "take", "leash", "choices", "bpm", "pad_seed", "match_level")
@@ -125,6 +127,8 @@ def generate(options: argparse.Namespace) -> None:
     source(options.seed)
     generator = _generator(gl.load(model), options.grains)
     gl.audio._format(file, None, generator.sample_rate)  # not each format holds each rate
+    size = options.seconds * generator.sample_rate * len(names) * _BYTES.get(file.suffix.lower(), _COMPRESSED)
+    _checks.room(file.parent, size, f"{len(names)} song{'s' * (len(names) > 1)} of {options.seconds:g} s")
     given = _given(options)
     if options.takes is not None:
         takes = generator.takes(options.seed, options.takes, keep=options.takes, **given)

@@ -9,11 +9,7 @@ import numpy as np
 
 from gruvlike import _checks
 from gruvlike._contracts import Tensor
-from gruvlike._step._forward import Forward, check_causal, make_forward
-from gruvlike._step._layouts import fastest_layout, lay_out
-from gruvlike._step._loops import Loop, make_loop
-from gruvlike._step._stateless import StatelessStack, refuse_bidirectional
-from gruvlike._step._step import Step
+from gruvlike._step._stateless import keep_frames, refuse_backwards
 from gruvlike.conditions import Condition, Style, conditions_of
 from gruvlike.conditions._frames import Frames, numbers_at, reach
 from gruvlike.conditions._style import AlongSong, StylePath
@@ -23,10 +19,11 @@ from gruvlike.generation._guard import Usual
 from gruvlike.generation._memory import CarriedPast, Memory, Past, RefedPast, Wish, memory_fits
 from gruvlike.generation._morph import MorphedPast, Path
 from gruvlike.generation._opening import Opening, SoundParts
+from gruvlike.generation._programs import Programs
 from gruvlike.heads import Head
+from gruvlike.models._checking import build_stack, check_fitted
 
 _SAMPLED = 64  # numbers of each weight, about, that make its checksum
-_LEASH_SECONDS = 2.0  # the running mean of a leash is taken over so many seconds
 
 
 class Network:
@@ -49,15 +46,16 @@ class Network:
     """
 
     def __init__(self, stack: keras.Model, head: Head, parts: SoundParts, dtype: str | None, torch_compile: bool):
-        self._keras_stack, self.head, self.parts = stack, head, parts
-        self._dtype, self._torch_compile = dtype, torch_compile
+        self._keras_stack, self.head, self.parts, self._dtype = stack, head, parts, dtype
+        refuse_backwards(stack)
+        build_stack(stack, parts.width)
         _check_outputs(stack, head, parts.width)
-        refuse_bidirectional(stack)
+        keep_frames(stack)
+        if parts.normalizer is not None:
+            check_fitted(parts.normalizer)
         self.conditions = conditions_of(stack)
         self.draws = head.draws(parts.width) > 0
-        self._stacks: dict[str | None, StatelessStack] = {}  # the keys are layouts
-        self._loops: dict[tuple[int, int | None, bool], Loop] = {}  # a key is number of clips, chunk, and leash or none
-        self._forward: Forward | None = None
+        self._programs = Programs(stack, head, parts, dtype, torch_compile)
 
     def begin(self, opening: Opening, wish: Wish) -> tuple[list[Past], list[int], Memory]:
         """Reads the openings of all clips.
@@ -69,7 +67,7 @@ class Network:
             memory = self.remember(opening, wish.style, wish.frames_at_once)
             return *self.go_on(memory, wish), memory
         window = self._window(wish)
-        forward = self._causal_forward()
+        forward = self._programs.forward()
         groups = _alike(opening.frames)
         pasts: list[Past] = [
             RefedPast(
@@ -85,7 +83,7 @@ class Network:
         """Returns the pasts and places, as `begin` does, of songs that go on from a memory."""
         clips, choices = len(memory.frames), wish.sampling.choices
         rows = memory if choices == 1 else memory.each(choices)
-        loop = self._loop(len(rows.frames), wish.frames_at_once, leashed=wish.sampling.leash > 0)
+        loop = self._programs.loop(len(rows.frames), wish.frames_at_once, leashed=wish.sampling.leash > 0)
         past: Past = (song := CarriedPast(loop, rows, wish.sampling, self._styled(wish.style)))
         if choices > 1:
             loop.step.stack.refresh()  # it may be laid out for more clips than the one that has listened
@@ -102,7 +100,7 @@ class Network:
                     f"A song morphs from one clip to the next. Received: a memory of {len(memory.frames)}."
                 )
         self.refresh(1)
-        loop = self._loop(1, None, leashed=wish.sampling.leash > 0)
+        loop = self._programs.loop(1, None, leashed=wish.sampling.leash > 0)
         return MorphedPast(loop, memories, path, wish.sampling, self._styled(wish.style))
 
     def remember(self, opening: Opening, style: AlongSong | None = None, chunk: int | None = None) -> Memory:
@@ -110,7 +108,7 @@ class Network:
 
         Conditions may read frames before them, so the first ones that are read have a past, too.
         """
-        loop = self._loop(len(opening.frames), chunk)
+        loop = self._programs.loop(len(opening.frames), chunk)
         loop.step.stack.refresh()
         memory, conditions = self._tail(opening, []), self._styled(style)
         seeds, given = [], []
@@ -154,7 +152,7 @@ class Network:
                 'A memory goes on by `history="carry"`, holds no seed to include, and knows its beat. Received: '
                 f"history={wish.history!r}, include_seed={wish.include_seed}, bpm={bpm}. Give the seed itself."
             )
-        stack = self._stack(len(memory.frames))
+        stack = self._programs.stack(len(memory.frames))
         shape = stack.initial_states(1), self.parts.width, bool(self.conditions)
         if not memory_fits(memory, *shape, self._checksum()):
             raise ValueError(
@@ -173,7 +171,7 @@ class Network:
 
     def refresh(self, clips: int) -> None:
         """Takes over weights that were trained since."""
-        self._stack(clips).refresh()
+        self._programs.stack(clips).refresh()
 
     def finite(self, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Yields pieces of frames, and raises at the first one that is not finite."""
@@ -212,28 +210,6 @@ class Network:
         if isinstance(history, str):
             _checks.choice("history", history, ("carry", "full"))
         return _checks.positive_int("history", history)
-
-    def _causal_forward(self) -> Forward:
-        if self._forward is None:
-            forward = make_forward(self._keras_stack, self.parts.width)
-            check_causal(self._keras_stack, forward, self.parts.width)
-            self._forward = forward
-        return self._forward
-
-    def _stack(self, clips: int) -> StatelessStack:
-        layout = None if self._dtype else fastest_layout(clips)
-        if layout not in self._stacks:
-            self._stacks[layout] = lay_out(self._keras_stack, self._dtype, layout)
-        return self._stacks[layout]
-
-    def _loop(self, clips: int, chunk: int | None, leashed: bool = False) -> Loop:
-        key = clips, chunk, leashed
-        if key not in self._loops:
-            frame_rate = self.parts.sample_rate / self.parts.encoder.hop
-            leash_frames = _LEASH_SECONDS * frame_rate if leashed else None
-            step = Step(self._stack(clips), self.head, self.parts.width, self.parts.bounds, leash_frames)
-            self._loops[key] = make_loop(step, clips, chunk, self._torch_compile)
-        return self._loops[key]
 
 
 def refuse_parts(given: Mapping[str, object]) -> None:

@@ -105,6 +105,7 @@ def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, lis
         FileNotFoundError: If a seed is a path without a file.
     """
     _checks.positive_int("clips", clips)
+    _check_listening(listening)
     several = _as_list(seed)
     seeds = [seed] if several is None else several
     if clips > 1 and len(seeds) not in (1, clips):
@@ -113,10 +114,21 @@ def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, lis
     meters = [_meter(parts, one, listening) for one in samples] if listening.conditions else []
     if meters:
         samples = [_long_enough(parts, one, listening, meter) for one, meter in zip(samples, meters, strict=True)]
+    elif listening.pad_seed:
+        samples = [_padded(one, parts.encoder.span(parts.tail)) for one in samples]
     frames = [_frames(parts, one) for one in samples]
     if len(seeds) == 1:
         samples, frames, meters = samples * clips, frames * clips, meters * clips
     return Opening(samples, frames, clips == 1 and several is None, meters)
+
+
+def _check_listening(listening: Listening) -> None:
+    """Raises if a beat is given that nothing reads."""
+    if listening.bpm is not None and not any(one.needs_beat for one in listening.conditions):
+        raise ValueError(
+            f"`bpm` is for networks that read the beat (a clock, lags in beats, an anchor). Received: "
+            f"bpm={listening.bpm!r}, and a network that reads none. Leave it out."
+        )
 
 
 def _meter(parts: SoundParts, samples: np.ndarray, listening: Listening) -> Meter:
@@ -150,7 +162,12 @@ def _long_enough(parts: SoundParts, samples: np.ndarray, listening: Listening, m
             f"Received: {len(samples) / parts.sample_rate:.2f} s. Give a longer one, or `pad_seed=True` "
             "(`--pad-seed`), which puts silence before it."
         )
-    return np.concatenate([np.zeros(needed - len(samples), samples.dtype), samples])
+    return _padded(samples, needed)
+
+
+def _padded(samples: np.ndarray, size: int) -> np.ndarray:
+    """Returns the samples, with as much silence before them as makes `size` of them."""
+    return np.concatenate([np.zeros(max(0, size - len(samples)), samples.dtype), samples])
 
 
 def check_equal_lengths(samples: list[np.ndarray]) -> None:

@@ -1,9 +1,7 @@
 """The model that owns its encoder, its normalizer and its head."""
 
 import functools
-import inspect
 import os
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,17 +10,27 @@ from keras import ops
 from gruvlike import _checks, _files
 from gruvlike._contracts import Batch, FitHook, Shape, Tensor, WindowsLike, as_batch
 from gruvlike._fast import speed_up
-from gruvlike._step._stateless import StatelessStack, inputs_of
+from gruvlike._step._stateless import StatelessStack, inputs_of, keep_frames
 from gruvlike._step._step import Step
 from gruvlike.conditions import conditions_of
 from gruvlike.encoders import Encoder
 from gruvlike.heads import Head, Point
+from gruvlike.models._arguments import Begun, bound, check_pcm, refuse_targets, replicas, taken, weights_of
 from gruvlike.models._baselines import baselines
-from gruvlike.models._checking import check_parts, check_windows
+from gruvlike.models._checking import (
+    check_compilation,
+    check_fitted,
+    check_parts,
+    check_rates,
+    check_version,
+    check_windows,
+    loading,
+)
 from gruvlike.models._conditioning import adapt, numbers_of, supplied
-from gruvlike.models._estimates import check_batch, check_optimizer
+from gruvlike.models._estimates import check_batch
 from gruvlike.models._feedback import TRAINING, CarriedStates, Reading, ScheduledSampling, run_in_training
 from gruvlike.models._relative_loss import RelativeLoss
+from gruvlike.models._saving import check_target, warn_of_unknown
 from gruvlike.normalizers import Normalizer
 
 FORMAT_VERSION = 2  # 2 added the head; a model of format 1 has `Point`
@@ -100,22 +108,23 @@ class AudioModel(keras.Model):
         head: Head | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # half precision is for the layers of the stack, not for samples
         self.encoder = encoder
         self.normalizer = normalizer
         self.stack = stack
         self.head = Point() if head is None else head
         self.sample_rate = _checks.positive_int("sample_rate", sample_rate)
-        self.high_pass_hz = high_pass_hz
+        self.high_pass_hz = check_rates(self.sample_rate, high_pass_hz)
         self.scheduled_sampling = _checks.number("scheduled_sampling", scheduled_sampling, 0, 1)
         self.sampling_updates = _checks.positive_int("sampling_updates", sampling_updates)
         self.rollout_steps = _checks.positive_int("rollout_steps", rollout_steps, minimum=0)
         if random_seed is not None:
-            _checks.positive_int("random_seed", random_seed, minimum=0)
+            random_seed = _checks.positive_int("random_seed", random_seed, minimum=0)
         self.random_seed = random_seed
         self.training_windows = self.validation_windows = None
         self._loss_is_squared_error = False
         check_parts(encoder, normalizer, stack, self.head, self.width)
+        keep_frames(stack)
         self._conditions = conditions_of(stack)
         adapt(stack, normalizer)
         self._sampling = None
@@ -177,6 +186,7 @@ class AudioModel(keras.Model):
             True
         """
         batch = as_batch(batch)
+        check_pcm("x", batch.get("pcm"), self.encoder)
         frames = self.normalizer(self.encoder.encode(batch["pcm"], padded=False))
         given = numbers_of(self._conditions, batch, self.encoder, self.normalizer)
         return Reading(frames[:, :-1], given, batch.get("reset")), frames[:, 1:]
@@ -227,14 +237,14 @@ class AudioModel(keras.Model):
             Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013 (clipping).
             Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019 (AdamW).
         """
-        if isinstance(optimizer, str):
-            optimizer = keras.optimizers.get(optimizer)
+        is_name = isinstance(optimizer, str)
+        optimizer, loss = keras.optimizers.get(optimizer), self.head.training_loss(loss)
+        if is_name:
             optimizer.global_clipnorm = 1.0
-        super().compile(optimizer=optimizer, loss=self.head.training_loss(loss), **kwargs)
-        replicas = getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1)
-        is_plain = replicas == 1 and not kwargs.get("loss_weights")
+        check_compilation(optimizer, loss, self.trainable_variables)
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        is_plain = replicas(self) == 1 and not kwargs.get("loss_weights")
         self._loss_is_squared_error = is_plain and self.head.outputs_are_frames and self.loss == "mse"
-        check_optimizer(self.optimizer, self.trainable_variables)
         # Keras refuses to load a model saved between `compile` and the first step if its optimizer is not built.
         self.optimizer.build(self.trainable_variables)
         speed_up(self.stack, self.optimizer)
@@ -252,7 +262,9 @@ class AudioModel(keras.Model):
         training: bool = True,
     ) -> Tensor:
         """Takes apart the outputs and the targets that `call` returns, and notes the error of predicting the mean."""
+        refuse_targets("y", y)
         outputs, target = y_pred
+        sample_weight = weights_of(x, sample_weight, target)
         total = super().compute_loss(x, target, outputs, sample_weight, training)
         truth = self.head.frame(target)
         # The error is computed once where the loss is that error, unchanged by weights, masks or regularizers.
@@ -267,7 +279,8 @@ class AudioModel(keras.Model):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """Compares the expected frames with those of the music by the compiled metrics."""
         outputs, target = y_pred
-        return super().compute_metrics(x, self.head.frame(target), self.head.mean(outputs), sample_weight)
+        weights = weights_of(x, sample_weight, target)
+        return super().compute_metrics(x, self.head.frame(target), self.head.mean(outputs), weights)
 
     def frame_losses(self, batch: Batch | Tensor) -> Any:
         """Computes the loss of the head at each frame of a batch of windows, without dropout: which music is hard?
@@ -327,29 +340,33 @@ class AudioModel(keras.Model):
             Williams and Peng, "An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network
             Trajectories", 1990 (truncated back-propagation through time).
         """
-        fit = super().fit
         # All arguments get Keras's own names, so that hooks find each by its name, however it was given.
-        options = inspect.signature(fit).bind(x, *args, **kwargs).arguments
-        options.pop("x")
-        self._prepare_fit(x, options)
-        for callback in keras.tree.flatten(options.get("callbacks") or []):
-            if isinstance(callback, FitHook):
-                fit = functools.partial(callback.wrap_fit, self, fit)
+        options = bound(super().fit, x, args, kwargs)
+        taken(options, self.encoder)
+        x, before, begun = options.pop("x"), self.high_pass_hz, Begun(super().fit)
+        fit: Any = begun
         try:
+            self._prepare_fit(x, options)
+            for callback in keras.tree.flatten(options.get("callbacks") or []):
+                if isinstance(callback, FitHook):
+                    fit = functools.partial(callback.wrap_fit, self, fit)
             return fit(x, **options)
         finally:
             self.training_windows = self.validation_windows = None
+            self.high_pass_hz = self.high_pass_hz if begun.has_begun else before  # a refused call changes nothing
 
     def _prepare_fit(self, x: Any, options: dict[str, Any]) -> None:
         """Checks the windows, and notes them for callbacks; `options` are the arguments of `fit` by their names."""
         validation = options.get("validation_data")
+        check_fitted(self.normalizer)
         check_windows("x", x, self.sample_rate)
         check_windows("validation_data", validation, self.sample_rate)
+        check_batch(self, x, options.get("batch_size"))
         for windows in (x, validation):
             supplied(windows, self._conditions, self.encoder)
-        check_batch(self, x, options.get("batch_size"))
-        if isinstance(x, keras.utils.PyDataset):
-            # It has an order of its own; Keras would shuffle its batches by a generator that no seed here decides.
+        if not (isinstance(x, dict) or hasattr(x, "shape")):
+            # All but arrays has an order of its own; Keras would shuffle the batches of a `PyDataset` by a generator
+            # that no seed here decides, and warn of the others.
             options.setdefault("shuffle", False)
         if isinstance(x, WindowsLike):
             if x.stateful:
@@ -373,8 +390,12 @@ class AudioModel(keras.Model):
             >>> sorted(model.evaluate(music[None, :88], verbose=0, return_dict=True))
             ['loss', 'relative_loss']
         """
+        options = bound(super().evaluate, x, args, kwargs)
+        taken(options, self.encoder)
+        x = options.pop("x")
+        check_fitted(self.normalizer)
         check_windows("x", x, self.sample_rate)
-        return super().evaluate(supplied(x, self._conditions, self.encoder), *args, **kwargs)
+        return super().evaluate(supplied(x, self._conditions, self.encoder), **options)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Computes outputs and targets as `keras.Model.predict` does, on windows of a corpus or arrays of PCM.
@@ -391,10 +412,16 @@ class AudioModel(keras.Model):
             >>> [part.shape for part in model.predict(music[None, :88], verbose=0)]
             [(1, 10, 16), (1, 10, 16)]
         """
+        check_fitted(self.normalizer)
         return super().predict(supplied(x, self._conditions, self.encoder), *args, **kwargs)
 
     def _carry(self, batch_size: int, shuffle: bool) -> None:
         """Makes room for the states of `batch_size` lanes."""
+        if replicas(self) > 1:
+            raise ValueError(
+                "Stateful windows belong to one device: each replica of a `tf.distribute` strategy would get a part of "
+                f"the lanes. Received: {replicas(self)} replicas. Leave out `stateful=True`, or the strategy."
+            )
         if shuffle:
             raise ValueError("Stateful windows must stay in order. Received: shuffle=True. Leave it out.")
         if self._step is None:
@@ -448,11 +475,8 @@ class AudioModel(keras.Model):
             ...     gl.load(f"{folder}/run.keras").sample_rate
             8000
         """
-        path = Path(filepath)
-        if path.suffix != ".keras":
-            raise ValueError(f"A model is saved under a name that ends in `.keras`. Received: {str(path)!r}.")
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"The file exists: {str(path)!r}. Give `overwrite=True` or another name.")
+        path = check_target(filepath, overwrite)
+        warn_of_unknown(self)
         with _files.replacing(path) as temporary:
             super().save(temporary, **kwargs)
 
@@ -466,12 +490,8 @@ class AudioModel(keras.Model):
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "AudioModel":
         """Builds a model from `get_config`'s dictionary."""
         config = dict(config)
-        version = config.pop("format_version", FORMAT_VERSION)
-        if version > FORMAT_VERSION:
-            raise ValueError(
-                f"This gruvlike reads models up to format {FORMAT_VERSION}. Received: format {version}. "
-                "Update gruvlike."
-            )
+        check_version(config.pop("format_version", FORMAT_VERSION), FORMAT_VERSION)
         for name in set(_PARTS) & set(config):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects)
-        return cls(**config)
+        with loading():
+            return cls(**config)

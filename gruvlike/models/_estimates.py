@@ -206,8 +206,9 @@ def check_batch(model: Any, windows: object, batch_size: int | None) -> None:
     """Raises if training on batches like those of `windows` cannot fit in memory, as far as that can be told."""
     if isinstance(windows, WindowsLike):
         span, size = windows.span, windows.batch_size
-    elif isinstance(windows, np.ndarray) and windows.ndim == 2:
-        span, size = windows.shape[1], min(batch_size or 32, len(windows))
+    elif isinstance(windows, np.ndarray | dict):
+        pcm: Any = windows["pcm"] if isinstance(windows, dict) else windows
+        span, size = pcm.shape[1], min(batch_size or 32, len(pcm))
     else:
         return
     free = available_bytes()

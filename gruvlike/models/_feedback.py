@@ -23,7 +23,7 @@ class ScheduledSampling(keras.layers.Layer):
     """
 
     def __init__(self, share: float, updates: int, random_seed: int | None):
-        super().__init__(name="scheduled_sampling")
+        super().__init__(name="scheduled_sampling", dtype="float32")
         self.share, self.growth = share, updates
         self.random = keras.random.SeedGenerator(random_seed)
         # The number of updates is a variable, because on JAX the optimizer's counter cannot be read in a forward pass.
@@ -41,14 +41,15 @@ class ScheduledSampling(keras.layers.Layer):
         draws = head.draws(width)
         if not draws:
             return head.next_frame(outputs)
-        noise = keras.random.uniform((*ops.shape(outputs)[:2], draws), 2.0**-24, 1.0, seed=self.random)
+        shape = (*ops.shape(outputs)[:2], draws)
+        noise = keras.random.uniform(shape, 2.0**-24, 1.0, dtype="float32", seed=self.random)
         return head.next_frame(outputs, noise, ops.convert_to_tensor(head.temperature, "float32"))
 
     def call(self, frames: Tensor, guesses: Tensor) -> Tensor:
         """Mixes frames (B, T, F) with the guesses (B, T - 1, F) at all but the first of them."""
         share = self.share * ops.minimum(self.updates / self.growth, 1.0)
         self.updates.assign_add(1.0)
-        chosen = keras.random.uniform((*ops.shape(guesses)[:2], 1), seed=self.random) < share
+        chosen = keras.random.uniform((*ops.shape(guesses)[:2], 1), dtype="float32", seed=self.random) < share
         return ops.concatenate([frames[:, :1], ops.where(chosen, guesses, frames[:, 1:])], axis=1)
 
 
@@ -84,7 +85,7 @@ class CarriedStates(keras.layers.Layer):
         """Returns the states to start from: zeros for the rows where `reset` (B,) is true."""
         # The states are always copied, because torch keeps the first ones for the gradient, and the variables change.
         states = [ops.convert_to_tensor(variable) for variable in self.read()]
-        return [ops.where(ops.expand_dims(reset, 1), ops.zeros_like(state), state) for state in states]
+        return [ops.where(_like(reset, state), ops.zeros_like(state), state) for state in states]
 
     def keep(self, states: list[Tensor]) -> None:
         """Keeps the states after a batch, without their gradient: back-propagation ends at the batch."""
@@ -96,6 +97,11 @@ class CarriedStates(keras.layers.Layer):
 
     def load_own_variables(self, store: object) -> None:
         """Loads nothing."""
+
+
+def _like(rows: Tensor, state: Tensor) -> Tensor:
+    """Returns a value for each row, (B,), with as many axes as a state has."""
+    return ops.reshape(rows, (-1, *[1] * (len(state.shape) - 1)))
 
 
 class Reading(NamedTuple):

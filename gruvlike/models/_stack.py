@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -86,7 +86,9 @@ def recurrent_stack(
         Nayebi & Vitelli, "GRUV: Algorithmic Music Generation using Recurrent Neural Networks", 2015 (the network).
         Jozefowicz et al., "An Empirical Exploration of Recurrent Network Architectures", 2015 (the forget bias).
     """
-    units = _check_stack(features, cell, units, projection, forget_bias)
+    features = _checks.positive_int("features", features)
+    projection = None if projection is None else _checks.positive_int("projection", projection)
+    units = _check_stack(cell, units, forget_bias)
     _check_rates(input_dropout=input_dropout, dropout=dropout, recurrent_dropout=recurrent_dropout)
     _check_noise(input_noise, told_noise)
     head = Point() if head is None else head
@@ -155,10 +157,11 @@ def _outputs(
     next_seed: Callable[[], int | None],
 ) -> keras.KerasTensor:
     """Returns the outputs that the head wants, moved by the first `count` of the sources if there are any."""
-    # Outputs are compared and become sound: they are float32 also under a mixed precision policy.
+    # Outputs are compared and become sound: they are not of half precision under any policy.
+    dtype = None if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
     scale = 0.5 if count else 1.0  # the outputs start near the sources themselves
     dense = keras.layers.Dense(
-        head.outputs(features), kernel_initializer=_glorot(next_seed(), scale), dtype="float32", name="frame"
+        head.outputs(features), kernel_initializer=_glorot(next_seed(), scale), dtype=dtype, name="frame"
     )
     if not count:
         return dense(x)
@@ -166,24 +169,18 @@ def _outputs(
         count * features,
         kernel_initializer=_glorot(next_seed(), _GATE_SCALE),
         bias_initializer=GateBias(features),
-        dtype="float32",
+        dtype=dtype,
         name="gates",
     )
     return Residual(head, features, name="residual")(dense(x), gates(x), sources)
 
 
-def _check_stack(
-    features: int, cell: str, units: int | Sequence[int], projection: int | None, forget_bias: float
-) -> tuple[int, ...]:
-    _checks.positive_int("features", features)
+def _check_stack(cell: str, units: Any, forget_bias: float) -> tuple[int, ...]:
     _checks.choice("cell", cell, ("lstm", "gru"))
-    widths = tuple(units) if isinstance(units, Sequence) else (units,)
+    several = isinstance(units, Sequence) or (isinstance(units, np.ndarray) and units.ndim == 1)
+    widths = tuple(_checks.positive_int("units", width) for width in (units if several else (units,)))
     if not widths:
         raise ValueError("`units` must name the width of at least one recurrent layer. Received: units=().")
-    for width in widths:
-        _checks.positive_int("units", width)
-    if projection is not None:
-        _checks.positive_int("projection", projection)
     if _checks.number("forget_bias", forget_bias) != 1.0 and cell == "gru":
         raise ValueError(
             f"`forget_bias` belongs to the LSTM; a GRU has none. Received: forget_bias={forget_bias}, cell='gru'."
@@ -212,8 +209,7 @@ def _seeds(random_seed: int | None) -> Callable[[], int | None]:
     """Returns a function that gives each layer its own integer, or `None` to follow Keras's global one."""
     if random_seed is None:
         return lambda: None
-    _checks.positive_int("random_seed", random_seed, minimum=0)
-    stream = random.Random(random_seed)
+    stream = random.Random(_checks.positive_int("random_seed", random_seed, minimum=0))
     return lambda: stream.randrange(2**31)
 
 

@@ -2,7 +2,8 @@
 
     python benchmarks/sound.py MUSIC [--systems NAME ...] [--minutes 5] [--seeds 1] [--yardstick FOLDER]
 
---updates trains for equal updates in place of equal times: other work on the machine then changes nothing.
+--updates trains for equal updates in place of equal times, --core-minutes for equal seconds of the processor: other
+work on the machine then changes nothing, or little. `TF_NUM_INTRAOP_THREADS=1` uses one core.
 
 Writes the table of docs/sound.md; with --listen also a picture of some songs of each system beside real music, and the
 songs themselves as Opus files in runs/sound/. Each finished system is a file in runs/sound/, so the script can be
@@ -84,17 +85,25 @@ log = logging.getLogger("sound")
 
 
 class Cosine(keras.callbacks.Callback):
-    """Half a cosine over a number of updates, after a warm-up of 50; then training ends."""
+    """Half a cosine over a number of updates, or over seconds of the processor, after a warm-up of 50 updates.
 
-    def __init__(self, updates: int, highest: float = 2e-3):
+    Then training ends.
+    """
+
+    def __init__(self, updates: int | None, seconds: float | None = None, highest: float = 2e-3):
         super().__init__()
-        self.updates, self.highest, self.done = updates, highest, 0
+        self.updates, self.seconds, self.highest, self.done, self.start = updates, seconds, highest, 0, 0.0
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        share = 0.03 + 0.97 * (1 + np.cos(np.pi * min(1.0, self.done / self.updates))) / 2
+        if self.done == 1:  # the first batch compiles
+            self.start = time.process_time()
+        progress = self.done / self.updates if self.updates else 0.0
+        if self.seconds and self.done:
+            progress = (time.process_time() - self.start) / self.seconds
+        share = 0.03 + 0.97 * (1 + np.cos(np.pi * min(1.0, progress))) / 2
         self.model.optimizer.learning_rate = self.highest * share * min(1.0, (self.done + 1) / 50)
         self.done += 1
-        self.model.stop_training = self.done >= self.updates
+        self.model.stop_training = progress >= 1 or self.done == self.updates
 
 
 def cut(music: Path, out: Path, yardstick: Path | None) -> None:
@@ -136,7 +145,8 @@ def train(recipe: Recipe, random_seed: int, out: Path, options: argparse.Namespa
     model, windows, *_ = recipe.build(gl.Corpus(out / "train.h5"))
     timed = [gl.callbacks.CosineOverTime(options.minutes), gl.callbacks.TimeLimit(options.minutes)]
     start, before = time.perf_counter(), time.process_time()
-    limits = [Cosine(options.updates)] if options.updates else timed
+    seconds = 60 * options.core_minutes if options.core_minutes else None
+    limits = [Cosine(options.updates, seconds)] if options.updates or seconds else timed
     model.fit(windows, epochs=10**6, verbose=0, callbacks=limits)
     found = {"training": time.perf_counter() - start, "updates": int(model.optimizer.iterations)}
     found["processor"] = time.process_time() - before
@@ -278,6 +288,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=list(LADDER), choices=list(LADDER), metavar="NAME")
     parser.add_argument("--minutes", type=float, default=5.0, help="of training")
     parser.add_argument("--updates", type=int, help="of training, in place of minutes")
+    parser.add_argument("--core-minutes", type=float, help="of training: time of the processor, in place of minutes")
     parser.add_argument("--seconds", type=float, default=SONG, help="of the songs; `late` and `last` are of their end")
     parser.add_argument("--seeds", type=int, default=1, help="random seeds of each system")
     parser.add_argument("--listen", action="store_true", help="write pictures and Opus files, too")

@@ -7,9 +7,10 @@ work on the machine then changes nothing, or little. `TF_NUM_INTRAOP_THREADS=1` 
 
 Writes the table of docs/sound.md; with --listen also a picture of some songs of each system beside real music, and the
 songs themselves as Opus files in runs/sound/. Each finished system is a file in runs/sound/, so the script can be
-interrupted and started again. MUSIC is a folder of tracks of a minute or more. The yardstick is a folder with
-`split.py` and `judge.py`, which cut the music and measure songs in ways of their own; without it the measures of the
-package alone are shown.
+interrupted and started again: the table has all systems that are finished. Give each budget an --out of its own.
+
+MUSIC is a folder of tracks of a minute or more. The yardstick is a folder with `split.py` and `judge.py`, which cut the
+music and measure songs in ways of their own; without it the measures of the package alone are shown.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from gruvlike.recipes import Recipe
 RATE, OPENING, SONG = 16_000, 8.0, 24.0
 OPENINGS = 48
 COPIES = 8  # songs that are looked up in the whole corpus
+MOST_SEEDS = 10  # random seeds of a system in a table
 BASE = Recipe(
     encoder={"name": "log_spectrum", "frame_size": 1024, "hop": 256, "floor_db": -80.0, "iterations": 16},
     normalizer={"name": "principal_components", "components": 128},
@@ -247,6 +249,13 @@ def run(name: str, random_seed: int, out: Path, options: argparse.Namespace) -> 
     return found
 
 
+def known(out: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Returns the figures of all systems that are finished, also in earlier calls, in the order of the ladder."""
+    places = [folder(name, seed, out, options) for name in LADDER for seed in range(MOST_SEEDS)]
+    files = [songs.parent / f"{songs.name}.json" for songs in places]
+    return [json.loads(file.read_text()) for file in files if file.exists()]
+
+
 def listening(out: Path, page: str, options: argparse.Namespace) -> str:
     """Writes Opus files and pictures of all systems; returns the lines of the page that show them."""
     follow(out, out / "real")
@@ -290,7 +299,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, help="of training, in place of minutes")
     parser.add_argument("--core-minutes", type=float, help="of training: time of the processor, in place of minutes")
     parser.add_argument("--seconds", type=float, default=SONG, help="of the songs; `late` and `last` are of their end")
-    parser.add_argument("--seeds", type=int, default=1, help="random seeds of each system")
+    parser.add_argument("--seeds", type=int, default=1, help=f"random seeds of each system, {MOST_SEEDS} at most")
     parser.add_argument("--listen", action="store_true", help="write pictures and Opus files, too")
     parser.add_argument("--yardstick", type=Path, help="folder with split.py and judge.py")
     parser.add_argument("--out", type=Path, default=Path("runs/sound"))
@@ -300,7 +309,10 @@ def main() -> None:
     name = options.name or options.music.resolve().name
     out = options.out / name
     cut(options.music, out, options.yardstick)
-    rows = [run(system, seed, out, options) for seed in range(options.seeds) for system in options.systems]
+    for seed in range(options.seeds):
+        for system in options.systems:
+            run(system, seed, out, options)
+    rows = known(out, options)
     text = table(HEADER, map(columns, rows))
     name += "" if options.seconds == SONG else f", songs of {options.seconds:g} s"
     write_block("sound.md", f"ladder: {name}", f"{text}\n\n{machine()}")

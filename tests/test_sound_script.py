@@ -1,5 +1,6 @@
 """The script behind docs/sound.md."""
 
+import argparse
 import importlib.util
 import itertools
 import json
@@ -103,3 +104,13 @@ def test_songs_to_listen_to_and_their_picture(script, tmp_path, monkeypatch):
     assert [file.name for file in files] == [f"songs-{k:02}-tune.opus" for k in (0, 1, 3, 5)]
     assert {len(gl.audio.read(file, RATE)) for file in files} == {9 * RATE}
     assert 10_000 < (tmp_path / "images" / "songs.jpg").stat().st_size < 400_000
+
+
+def test_the_table_has_all_finished_systems_in_the_order_of_the_ladder(script, tmp_path):
+    options = argparse.Namespace(seconds=script.SONG)
+    for name, seed in ((CHOSEN, 1), ("real music", 0), (TOLD, 0), (CHOSEN, 0)):
+        songs = script.folder(name, seed, tmp_path, options)
+        (tmp_path / f"{songs.name}.json").write_text(json.dumps({"system": name, "random seed": seed}))
+    found = [(row["system"], row["random seed"]) for row in script.known(tmp_path, options)]
+    assert found == [(TOLD, 0), (CHOSEN, 0), (CHOSEN, 1), ("real music", 0)]
+    assert script.known(tmp_path, argparse.Namespace(seconds=600.0)) == []

@@ -50,7 +50,7 @@ def read_or_word(path, whole, caplog):
 
 NAMES = [*(f"s.{suffix}" for suffix in SNDFILE), *CODECS]
 # Nothing in these files tells their length; a cut between two frames cannot be seen.
-BARE = {"s.mp2", "s.aac", "s.ac3", "s.ts", "mp3.wav", "s.mp3"}
+BARE = {"s.mp2", "s.aac", "s.ac3", "s.ts", "mp3.wav", "s.mp3", "s.amr"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -76,6 +76,13 @@ def test_holes_in_the_middle_are_refused_or_reported(sounds, tmp_path, name, cap
         missing = read_or_word(path, sounds[1][name], caplog)
         said += missing is None or bool(caplog.records)
     assert said == 3
+
+
+def test_packets_that_are_missing_are_seen_by_their_times(tmp_path, caplog):
+    pytest.importorskip("av")
+    encode(tmp_path / "gap.webm", "libopus", "webm", 48_000, without=range(50, 125))  # of 20 ms
+    assert audio.read(tmp_path / "gap.webm", RATE).size / RATE == pytest.approx(1.5, abs=0.05)
+    assert "gap.webm': 1.50 s are missing in it, the first of them after 0.99 s" in caplog.text
 
 
 def test_the_words_about_a_hole_in_an_mp3_tell_where_it_is(sounds, tmp_path, caplog):

@@ -177,10 +177,14 @@ def look_at_amr(file: BinaryIO, start: int, size: int) -> Look | None:
         return None
     position, frames, sizes = start + len(magic), 0, _AMR[magic]
     while position < size:
-        kind = piece(file, position, 1)[0] >> 3 & 15
-        position, frames = position + 1 + (sizes[kind] if kind < len(sizes) else 0), frames + 1
-    note = f"ends after {frames / 50:.2f} s within a frame: is it cut off?" if position > size else ""
-    return Look((Part(b"", start, size),), by_name=start == 0, note=note)
+        first = piece(file, position, 1)
+        kind = first[0] >> 3 & 15
+        after = position + 1 + (sizes[kind] if kind < len(sizes) else 0)
+        if after > size:
+            note = "" if first == b"\0" else f"ends after {frames / 50:.2f} s within a frame: is it cut off?"
+            return Look((Part(b"", start, position),), by_name=False, note=note)
+        position, frames = after, frames + 1
+    return Look((Part(b"", start, size),), by_name=start == 0)
 
 
 def _xing(data: bytes, one: Frame) -> tuple[int, int, bool]:

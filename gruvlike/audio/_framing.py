@@ -217,11 +217,11 @@ def look_at_flac(file: BinaryIO, start: int, size: int) -> Look | None:
         return Look(tuple(parts), by_name=len(parts) == 1 and start == 0)
     promised = int.from_bytes(head[21:26], "big") & 0xFFFFFFFFF
     there = _last_sample(piece(file, max(start + 42, size - _TAIL), _TAIL), head)
+    rate = max(int.from_bytes(head[18:21], "big") >> 4, 1)
     if there > promised:  # 0 means that the length is not known, and that the decoder reads to the end
         header = head[:21] + (int.from_bytes(head[21:26], "big") & ~0xFFFFFFFFF).to_bytes(5, "big") + head[26:]
-        rate = int.from_bytes(head[18:21], "big") >> 4
-        return Look((Part(header, start + 42, size),), False, promised or None, there, seconds=there / max(rate, 1))
-    return Look(tuple(parts), by_name=start == 0)
+        return Look((Part(header, start + 42, size),), False, promised or None, there, seconds=there / rate)
+    return Look(tuple(parts), by_name=start == 0, seconds=promised / rate)
 
 
 def _places(block: bytes) -> Iterator[int]:

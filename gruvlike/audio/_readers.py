@@ -15,7 +15,7 @@ from gruvlike.audio._views import Look, Part, View
 
 logger = logging.getLogger(__name__)
 
-_INEXACT = 0.05  # seconds
+_ROUNDED, _INEXACT = 0.001, 0.05  # seconds
 _TOO_SHORT = 1.0  # seconds that frames may lack because they are damaged
 _STRAY = 0.05  # share by which a length may differ from that by the bytes a second
 
@@ -62,7 +62,7 @@ def _of_part(path: Path, look: Look, part: Part) -> Iterator[Chunk]:
         for chunk in _guarded("libsndfile", _from_sndfile(path, look, part, wanted)):
             yield chunk
             done += len(chunk.block) / chunk.rate
-        if done >= look.seconds:
+        if done > look.seconds - _ROUNDED:
             return
     except FaultError as fault:
         first = fault
@@ -85,7 +85,7 @@ def _of_part(path: Path, look: Look, part: Part) -> Iterator[Chunk]:
         raise _broken(path, FaultError(f"{first}; {_told(promised, done)}", at=done))
     if done < look.seconds - _TOO_SHORT:
         raise _broken(path, FaultError(_told(look.seconds, done), at=done))
-    if done < look.seconds or 0 < promised < done - _INEXACT:
+    if done < look.seconds - _ROUNDED or 0 < promised < done - _INEXACT:
         logger.warning("%r: %s.", str(path), _told(look.seconds or promised, done))
 
 

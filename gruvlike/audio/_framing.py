@@ -108,20 +108,33 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
     least = seconds - frame_seconds - trimmed / one.rate
     if first - start > _LEAST_HOLE:
         count.holes.insert(0, (0.0, (first - start) * seconds / max(count.covered, 1)))
-    notes = [f"is damaged after {at:.2f} s, where {lost:.2f} s or more are missing" for at, lost in count.holes]
-    if promised and promised * frame_seconds > seconds + frame_seconds * 1.5:
-        notes.append(f"its header promises {promised * frame_seconds:.2f} s, {seconds:.2f} s are there")
-    elif not promised and piece(file, count.stop, min(_LEAST_ZEROS, size - count.stop)) == bytes(
-        _LEAST_ZEROS
-    ):  # of a download that stopped
-        notes.append(f"ends after {seconds:.2f} s, and zeros follow: is it cut off?")
-    elif count.cut and not promised:
-        notes.append(f"ends after {seconds:.2f} s within a frame: is it cut off?")
+    zeros = piece(file, count.stop, min(_LEAST_ZEROS, size - count.stop)) == bytes(_LEAST_ZEROS)
+    note = _note(count, seconds, promised * frame_seconds, frame_seconds, zeros)
     # libsndfile and PyAV know a tag in front of MP3, and behind it. Zeros behind the frames are too much for them.
     plain = one.kind[0] < 4 and piece(file, count.stop, 1) != b"\0"
     by_name = plain and (first == 0 or piece(file, 0, 3) == b"ID3")
     part = Part(b"", 0 if by_name else first, size if plain else count.stop)
-    return Look((part,), by_name, seconds=max(least, 0.0), note="; ".join(notes))
+    return Look((part,), by_name, seconds=max(least, 0.0), note=note)
+
+
+def _note(count: _Count, seconds: float, promised: float, frame_seconds: float, zeros: bool) -> str:
+    """Returns the doubts about a file of frames.
+
+    Args:
+        count: Its frames.
+        seconds: Their length.
+        promised: The length that a header promises, or 0.
+        frame_seconds: The length of a frame.
+        zeros: Whether zeros follow, as in a download that stopped.
+    """
+    notes = [f"is damaged after {at:.2f} s, where {lost:.2f} s or more are missing" for at, lost in count.holes]
+    if promised > seconds + 1.5 * frame_seconds:
+        notes.append(f"its header promises {promised:.2f} s, {seconds:.2f} s are there")
+    elif zeros and not promised:
+        notes.append(f"ends after {seconds:.2f} s, and zeros follow: is it cut off?")
+    elif count.cut and not promised:
+        notes.append(f"ends after {seconds:.2f} s within a frame: is it cut off?")
+    return "; ".join(notes)
 
 
 def _count(file: BinaryIO, first: int, size: int) -> _Count:

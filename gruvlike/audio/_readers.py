@@ -80,6 +80,11 @@ def _of_part(path: Path, look: Look, part: Part) -> Iterator[Chunk]:
             done += len(chunk.block) / chunk.rate
     except FaultError as fault:
         raise _both(path, done, first, fault) from fault
+    _compare(path, look, first, done)
+
+
+def _compare(path: Path, look: Look, first: FaultError | None, done: float) -> None:
+    """Raises if PyAV, too, came to fewer seconds than the file promises; logs where they are little fewer, or more."""
     promised = first.promised if first else 0.0
     if done < promised - _INEXACT:
         raise _broken(path, FaultError(f"{first}; {_told(promised, done)}", at=done))

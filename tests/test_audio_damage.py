@@ -127,6 +127,14 @@ def test_an_mp3_with_fewer_frames_than_its_header_says(sounds, tmp_path, caplog)
     assert float(told[2]) == pytest.approx(samples.size / RATE, abs=0.15)
 
 
+def test_an_mp3_that_is_noise_but_for_its_beginning_is_refused(sounds, tmp_path):
+    data = (sounds[0] / "s.mp3").read_bytes()
+    noise = np.random.default_rng(0).bytes(len(data) - 800)
+    (tmp_path / "s.mp3").write_bytes(data[:800] + noise)
+    with pytest.raises(ValueError, match=r"s\.mp3.*by its header it has 6\.\d\d s, 0\.\d\d s were found"):
+        audio.read(tmp_path / "s.mp3", RATE)
+
+
 def test_a_sample_rate_that_another_number_of_the_header_denies(sounds, tmp_path, caplog):
     for name, at, wrong in (("s.wav", 24, b"\x80\x3f\0\0"), ("s.w64", 68, b"\x80\x4e\0\0"), ("s.aiff", 21, b"\2")):
         data = bytearray((sounds[0] / name).read_bytes())

@@ -226,7 +226,7 @@ def test_an_error_of_the_system_names_the_file(sounds, monkeypatch):
 def test_pyav_goes_on_where_libsndfile_stops(sounds, monkeypatch):
     whole = _sndfile.chunks
 
-    def half(source, wanted):
+    def half(source, wanted, **_):
         for rate, block in whole(source, wanted):
             yield _readers.Chunk(rate, block[: len(block) // 2])
         raise FaultError("enough", at=1.5, promised=3.0)

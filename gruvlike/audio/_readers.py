@@ -100,7 +100,7 @@ def _told(promised: float, done: float) -> str:
 
 def _from_sndfile(path: Path, look: Look, part: Part, wanted: float) -> Iterator[Chunk]:
     with nullcontext(path) if look.by_name else closing(View(path, part)) as source:
-        yield from _sndfile.chunks(source, wanted)
+        yield from _sndfile.chunks(source, wanted, counted=look.seconds > 0)
 
 
 def _from_pyav(path: Path, part: Part, wanted: float, strict: bool) -> Iterator[Chunk]:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import soundfile
 from _sounds import CODECS, ID3, RATE, SNDFILE, encode, music
 
 from gruvlike import audio
-from gruvlike.audio import _writing
+from gruvlike.audio import _framing, _sndfile, _writing
+from gruvlike.audio._sound import FaultError
 
 SECONDS = 6
 SAYS_SECONDS = re.compile(r"\d+\.\d\d s")
@@ -50,7 +52,7 @@ def read_or_word(path, whole, caplog):
 
 NAMES = [*(f"s.{suffix}" for suffix in SNDFILE), *CODECS]
 # Nothing in these files tells their length; a cut between two frames cannot be seen.
-BARE = {"s.mp2", "s.aac", "s.ac3", "s.ts", "mp3.wav", "s.mp3"}
+BARE = {"s.mp2", "s.aac", "s.ac3", "s.ts", "mp3.wav", "s.mp3", "s.amr"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -76,6 +78,13 @@ def test_holes_in_the_middle_are_refused_or_reported(sounds, tmp_path, name, cap
         missing = read_or_word(path, sounds[1][name], caplog)
         said += missing is None or bool(caplog.records)
     assert said == 3
+
+
+def test_packets_that_are_missing_are_seen_by_their_times(tmp_path, caplog):
+    pytest.importorskip("av")
+    encode(tmp_path / "gap.webm", "libopus", "webm", 48_000, without=range(50, 125))  # of 20 ms
+    assert audio.read(tmp_path / "gap.webm", RATE).size / RATE == pytest.approx(1.5, abs=0.05)
+    assert "gap.webm': 1.50 s are missing in it, the first of them after 0.99 s" in caplog.text
 
 
 def test_the_words_about_a_hole_in_an_mp3_tell_where_it_is(sounds, tmp_path, caplog):
@@ -118,6 +127,16 @@ def test_an_mp3_with_fewer_frames_than_its_header_says(sounds, tmp_path, caplog)
     told = re.search(r"its header promises (\d\.\d\d) s, (\d\.\d\d) s are there", caplog.text)
     assert float(told[1]) == pytest.approx(6, abs=0.15)
     assert float(told[2]) == pytest.approx(samples.size / RATE, abs=0.15)
+
+
+def test_an_mp3_whose_frames_cannot_be_counted_is_compared_with_its_header(sounds, tmp_path, monkeypatch):
+    data = (sounds[0] / "s.mp3").read_bytes()
+    monkeypatch.setattr(_framing, "look", lambda *_: None)
+    (tmp_path / "s.mp3").write_bytes(data)
+    np.testing.assert_array_equal(audio.read(tmp_path / "s.mp3", RATE), sounds[1]["s.mp3"])
+    (tmp_path / "s.mp3").write_bytes(data[: len(data) // 2])
+    with pytest.raises(FaultError, match=r"by its header it has 6\.\d\d s, [23]\.\d\d s were found"):
+        list(_sndfile.chunks(tmp_path / "s.mp3", 1.0, counted=False))
 
 
 def test_a_sample_rate_that_another_number_of_the_header_denies(sounds, tmp_path, caplog):
@@ -258,11 +277,11 @@ def test_rates_at_the_limits_are_written(tmp_path):
 def test_more_than_a_header_can_tell_is_refused():
     size = 2**31
     with pytest.raises(ValueError, match=r"less than 4 GiB. Received: 2147483648 samples.*\.w64"):
-        _writing.checked(audio.Path("a.wav"), None, RATE, size)
-    assert _writing.checked(audio.Path("a.w64"), None, RATE, size) == ("W64", "PCM_16")
-    assert _writing.checked(audio.Path("a.wav"), None, RATE, size - 4096) == ("WAV", "PCM_16")
+        _writing.checked(Path("a.wav"), None, RATE, size)
+    assert _writing.checked(Path("a.w64"), None, RATE, size) == ("W64", "PCM_16")
+    assert _writing.checked(Path("a.wav"), None, RATE, size - 4096) == ("WAV", "PCM_16")
     with pytest.raises(ValueError, match="less than 4 GiB"):
-        _writing.checked(audio.Path("a.wav"), "FLOAT", RATE, 2**30)
+        _writing.checked(Path("a.wav"), "FLOAT", RATE, 2**30)
 
 
 def test_the_process_survives_a_rate_that_the_codec_does_not(tmp_path):

@@ -226,7 +226,7 @@ def test_an_error_of_the_system_names_the_file(sounds, monkeypatch):
 def test_pyav_goes_on_where_libsndfile_stops(sounds, monkeypatch):
     whole = _sndfile.chunks
 
-    def half(source, wanted):
+    def half(source, wanted, **_):
         for rate, block in whole(source, wanted):
             yield _readers.Chunk(rate, block[: len(block) // 2])
         raise FaultError("enough", at=1.5, promised=3.0)
@@ -239,12 +239,14 @@ def test_pyav_goes_on_where_libsndfile_stops(sounds, monkeypatch):
         audio.read(sounds[0] / "s.wav", RATE)
 
 
-def test_text_that_names_other_files_opens_none_of_them(sounds, tmp_path, caplog):
-    """FFmpeg takes a playlist for sound, and opens what it names."""
+def test_text_that_names_other_files_opens_none_of_them(sounds, tmp_path, monkeypatch):
+    """FFmpeg takes a playlist for sound, and opens the files that it names."""
+    monkeypatch.chdir(sounds[0])
     for text in (
         f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{sounds[0] / 's.ts'}\n#EXT-X-ENDLIST\n",
         f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nfile://{sounds[0] / 's.ts'}\n#EXT-X-ENDLIST\n",
         f"ffconcat version 1.0\nfile '{sounds[0] / 's.wav'}'\n",
+        "ffconcat version 1.0\nfile 's.wav'\n",
     ):
         for name in ("list.m3u8", "list.mp3"):
             (tmp_path / name).write_text(text)

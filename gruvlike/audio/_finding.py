@@ -2,7 +2,6 @@
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from gruvlike.audio import _structure, _suffixes
@@ -60,8 +59,3 @@ def _kind(path: Path) -> str:
     except OSError as error:
         return f"cannot be opened: {error.strerror or error}" if looks or suffix in _suffixes.UNREADABLE else ""
     return _suffixes.UNREADABLE.get(suffix, "")
-
-
-def listed(skipped: Skipped) -> Iterator[str]:
-    """Yields a line for each file."""
-    return (f"\n  {str(path)!r}: {reason}" for path, reason in skipped)

@@ -108,20 +108,33 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
     least = seconds - frame_seconds - trimmed / one.rate
     if first - start > _LEAST_HOLE:
         count.holes.insert(0, (0.0, (first - start) * seconds / max(count.covered, 1)))
-    notes = [f"is damaged after {at:.2f} s, where {lost:.2f} s or more are missing" for at, lost in count.holes]
-    if promised and promised * frame_seconds > seconds + frame_seconds * 1.5:
-        notes.append(f"its header promises {promised * frame_seconds:.2f} s, {seconds:.2f} s are there")
-    elif not promised and piece(file, count.stop, min(_LEAST_ZEROS, size - count.stop)) == bytes(
-        _LEAST_ZEROS
-    ):  # of a download that stopped
-        notes.append(f"ends after {seconds:.2f} s, and zeros follow: is it cut off?")
-    elif count.cut and not promised:
-        notes.append(f"ends after {seconds:.2f} s within a frame: is it cut off?")
+    zeros = piece(file, count.stop, min(_LEAST_ZEROS, size - count.stop)) == bytes(_LEAST_ZEROS)
+    note = _note(count, seconds, promised * frame_seconds, frame_seconds, zeros)
     # libsndfile and PyAV know a tag in front of MP3, and behind it. Zeros behind the frames are too much for them.
     plain = one.kind[0] < 4 and piece(file, count.stop, 1) != b"\0"
     by_name = plain and (first == 0 or piece(file, 0, 3) == b"ID3")
     part = Part(b"", 0 if by_name else first, size if plain else count.stop)
-    return Look((part,), by_name, seconds=max(least, 0.0), note="; ".join(notes))
+    return Look((part,), by_name, seconds=max(least, 0.0), note=note)
+
+
+def _note(count: _Count, seconds: float, promised: float, frame_seconds: float, zeros: bool) -> str:
+    """Returns the doubts about a file of frames.
+
+    Args:
+        count: Its frames.
+        seconds: Their length.
+        promised: The length that a header promises, or 0.
+        frame_seconds: The length of a frame.
+        zeros: Whether zeros follow, as in a download that stopped.
+    """
+    notes = [f"is damaged after {at:.2f} s, where {lost:.2f} s or more are missing" for at, lost in count.holes]
+    if promised > seconds + 1.5 * frame_seconds:
+        notes.append(f"its header promises {promised:.2f} s, {seconds:.2f} s are there")
+    elif zeros and not promised:
+        notes.append(f"ends after {seconds:.2f} s, and zeros follow: is it cut off?")
+    elif count.cut and not promised:
+        notes.append(f"ends after {seconds:.2f} s within a frame: is it cut off?")
+    return "; ".join(notes)
 
 
 def _count(file: BinaryIO, first: int, size: int) -> _Count:
@@ -177,10 +190,14 @@ def look_at_amr(file: BinaryIO, start: int, size: int) -> Look | None:
         return None
     position, frames, sizes = start + len(magic), 0, _AMR[magic]
     while position < size:
-        kind = piece(file, position, 1)[0] >> 3 & 15
-        position, frames = position + 1 + (sizes[kind] if kind < len(sizes) else 0), frames + 1
-    note = f"ends after {frames / 50:.2f} s within a frame: is it cut off?" if position > size else ""
-    return Look((Part(b"", start, size),), by_name=start == 0, note=note)
+        first = piece(file, position, 1)
+        kind = first[0] >> 3 & 15
+        after = position + 1 + (sizes[kind] if kind < len(sizes) else 0)
+        if after > size:
+            note = "" if first == b"\0" else f"ends after {frames / 50:.2f} s within a frame: is it cut off?"
+            return Look((Part(b"", start, position),), by_name=False, note=note)
+        position, frames = after, frames + 1
+    return Look((Part(b"", start, size),), by_name=start == 0)
 
 
 def _xing(data: bytes, one: Frame) -> tuple[int, int, bool]:
@@ -213,11 +230,11 @@ def look_at_flac(file: BinaryIO, start: int, size: int) -> Look | None:
         return Look(tuple(parts), by_name=len(parts) == 1 and start == 0)
     promised = int.from_bytes(head[21:26], "big") & 0xFFFFFFFFF
     there = _last_sample(piece(file, max(start + 42, size - _TAIL), _TAIL), head)
+    rate = max(int.from_bytes(head[18:21], "big") >> 4, 1)
     if there > promised:  # 0 means that the length is not known, and that the decoder reads to the end
         header = head[:21] + (int.from_bytes(head[21:26], "big") & ~0xFFFFFFFFF).to_bytes(5, "big") + head[26:]
-        rate = int.from_bytes(head[18:21], "big") >> 4
-        return Look((Part(header, start + 42, size),), False, promised or None, there, seconds=there / max(rate, 1))
-    return Look(tuple(parts), by_name=start == 0)
+        return Look((Part(header, start + 42, size),), False, promised or None, there, seconds=there / rate)
+    return Look(tuple(parts), by_name=start == 0, seconds=promised / rate)
 
 
 def _places(block: bytes) -> Iterator[int]:

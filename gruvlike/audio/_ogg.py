@@ -34,25 +34,18 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
     links, streams, before = [start], dict[int, _Stream](), 0.0
     position, damage = start, None
     while position < size and damage is None:
-        head = piece(file, position, 27)
-        if head[:4] != _CAPTURE and _is_rest(file, position):
-            break
-        lacing = piece(file, position + 27, head[26] if len(head) == 27 else 0)
-        page = head + lacing + piece(file, position + 27 + len(lacing), sum(lacing))
-        if head[:4] != _CAPTURE:
-            damage = "bytes that belong to no page follow"
-        elif len(head) < 27 or len(lacing) < head[26] or len(page) < 27 + len(lacing) + sum(lacing):
-            damage = "its last page is not complete"
-        else:
-            _, flags, granule, serial, number, checksum, _ = _HEAD.unpack(head)
+        page, damage = _page(file, position)
+        if damage is None:
+            _, flags, granule, serial, number, checksum, count = _HEAD.unpack(page[:27])
             if flags & 2 and any(stream.first is not None for stream in streams.values()):
                 before += _seconds(streams)
                 links, streams = [*links, position], {}
-            stream = streams.setdefault(serial, _Stream(_rate(page[27 + len(lacing) :]), number - 1))
+            stream = streams.setdefault(serial, _Stream(_rate(page[27 + count :]), number - 1))
             damage = _fault(page, checksum, stream, number)
-            if damage is None:
-                _advance(stream, granule, number, bool(flags & 4))
-                position += len(page)
+        if damage is None:
+            _advance(stream, granule, number, bool(flags & 4))
+            position += len(page)
+    damage = damage or None  # "" stands for the end
     here = before + _seconds(streams)
     parts = tuple(Part(b"", a, b) for a, b in zip(links, [*links[1:], position], strict=True))
     look = Look(parts, by_name=len(links) == 1 and start == 0 and position == size)
@@ -60,6 +53,17 @@ def look(file: BinaryIO, start: int, size: int) -> Look | None:
         return look._replace(damage=(here, damage))
     ended = all(stream.ended for stream in streams.values() if stream.rate)
     return look if ended else look._replace(note=f"ends after {here:.2f} s without the mark of an end: is it cut off?")
+
+
+def _page(file: BinaryIO, position: int) -> tuple[bytes, str | None]:
+    """Returns a page, and the reason why it is none; "" where only zeros or a tag are left."""
+    head = piece(file, position, 27)
+    if head[:4] != _CAPTURE:
+        return b"", "" if _is_rest(file, position) else "bytes that belong to no page follow"
+    lacing = piece(file, position + 27, head[26] if len(head) == 27 else 0)
+    page = head + lacing + piece(file, position + 27 + len(lacing), sum(lacing))
+    is_whole = len(head) == 27 and len(lacing) == head[26] and len(page) == 27 + len(lacing) + sum(lacing)
+    return page, None if is_whole else "its last page is not complete"
 
 
 def _advance(stream: _Stream, granule: int, number: int, ended: bool) -> None:

@@ -80,6 +80,8 @@ def chunks(source: View, wanted: float, name: str, strict: bool = False) -> Iter
         if not container.streams.audio:
             raise FaultError("it has no audio stream")
         stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise FaultError("its codec is not known")
         tolerant = container.format.name in _COUNTED or stream.codec_context.name.startswith("mp")
         if strict and not tolerant:
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}

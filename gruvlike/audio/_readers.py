@@ -15,7 +15,7 @@ from gruvlike.audio._views import Look, Part, View
 
 logger = logging.getLogger(__name__)
 
-_INEXACT = 0.05  # seconds
+_ROUNDED, _INEXACT = 0.001, 0.05  # seconds
 _TOO_SHORT = 1.0  # seconds that frames may lack because they are damaged
 _STRAY = 0.05  # share by which a length may differ from that by the bytes a second
 
@@ -62,7 +62,7 @@ def _of_part(path: Path, look: Look, part: Part) -> Iterator[Chunk]:
         for chunk in _guarded("libsndfile", _from_sndfile(path, look, part, wanted)):
             yield chunk
             done += len(chunk.block) / chunk.rate
-        if done >= look.seconds:
+        if done > look.seconds - _ROUNDED:
             return
     except FaultError as fault:
         first = fault
@@ -80,12 +80,17 @@ def _of_part(path: Path, look: Look, part: Part) -> Iterator[Chunk]:
             done += len(chunk.block) / chunk.rate
     except FaultError as fault:
         raise _both(path, done, first, fault) from fault
+    _compare(path, look, first, done)
+
+
+def _compare(path: Path, look: Look, first: FaultError | None, done: float) -> None:
+    """Raises if PyAV, too, came to fewer seconds than the file promises; logs where they are little fewer, or more."""
     promised = first.promised if first else 0.0
     if done < promised - _INEXACT:
         raise _broken(path, FaultError(f"{first}; {_told(promised, done)}", at=done))
     if done < look.seconds - _TOO_SHORT:
         raise _broken(path, FaultError(_told(look.seconds, done), at=done))
-    if done < look.seconds or 0 < promised < done - _INEXACT:
+    if done < look.seconds - _ROUNDED or 0 < promised < done - _INEXACT:
         logger.warning("%r: %s.", str(path), _told(look.seconds or promised, done))
 
 
@@ -95,7 +100,7 @@ def _told(promised: float, done: float) -> str:
 
 def _from_sndfile(path: Path, look: Look, part: Part, wanted: float) -> Iterator[Chunk]:
     with nullcontext(path) if look.by_name else closing(View(path, part)) as source:
-        yield from _sndfile.chunks(source, wanted)
+        yield from _sndfile.chunks(source, wanted, counted=look.seconds > 0)
 
 
 def _from_pyav(path: Path, part: Part, wanted: float, strict: bool) -> Iterator[Chunk]:

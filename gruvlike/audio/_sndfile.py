@@ -13,15 +13,17 @@ from gruvlike.audio._views import View
 FRAMES = 1 << 17
 SYSTEM_ERROR = 2  # of libsndfile's error codes
 _INEXACT_FRAMES = 4096  # the length of an Ogg stream is known to within a packet
+_LEAST_SHARE = 0.9  # of an estimated length
 _UNKNOWN = 1 << 48  # frames: nothing is as long
 
 
-def chunks(source: Path | View, wanted: float) -> Iterator[Chunk]:
+def chunks(source: Path | View, wanted: float, counted: bool = True) -> Iterator[Chunk]:
     """Yields the chunks of a file.
 
     Args:
         source: The file.
         wanted: How much longer than the file the sound is that its header promises: 1 for a whole one.
+        counted: Whether the frames of an MP3 file were counted: otherwise the estimate of its length must do.
     """
     with _opened(source) as file:
         rate = file.samplerate
@@ -44,6 +46,10 @@ def chunks(source: Path | View, wanted: float) -> Iterator[Chunk]:
                 break
             done += len(block)
             yield Chunk(rate, block)
+    if not counted and _UNKNOWN == promised > file.frames > done / _LEAST_SHARE:
+        raise FaultError(
+            f"by its header it has {file.frames / rate:.2f} s, {done / rate:.2f} s were found", done / rate
+        )
     if promised < _UNKNOWN and promised - done > (_INEXACT_FRAMES if file.format == "OGG" else 0):
         raise FaultError(f"{promised - done} samples are missing", done / rate, promised=length)
 

@@ -15,6 +15,8 @@ import numpy as np
 Part = TypeVar("Part")
 Number = TypeVar("Number", int, float)
 
+MOST_HZ = 1_000_000  # a sample rate beyond is a mistake, and would fill the memory
+
 
 def positive_int(name: str, value: object, minimum: int = 1) -> int:
     """Returns `value` as an int, or raises if it is not an integer of at least `minimum`."""
@@ -22,6 +24,14 @@ def positive_int(name: str, value: object, minimum: int = 1) -> int:
         rule = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
         raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}.")
     return int(value)
+
+
+def at_most(name: str, value: object, most: int) -> int:
+    """Returns `value` as an int, or raises if it is not a positive integer up to `most`."""
+    value = positive_int(name, value)
+    if value > most:
+        raise ValueError(f"`{name}` must be at most {most}. Received: {name}={value}.")
+    return value
 
 
 def number(name: str, value: object, low: float = -math.inf, high: float = math.inf, open_low: bool = False) -> float:

@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gruvlike._checks import mono, number, positive_int
+from gruvlike._checks import MOST_HZ, at_most, mono, number, positive_int
 from gruvlike._files import replacing
 from gruvlike.audio import _decoding, _finding, _loudness, _sndfile, _writing
 
 logger = logging.getLogger(__name__)
 
-_MOST_HZ = 1_000_000  # a rate beyond is a mistake, and would fill the memory
 _MOST_SAMPLES = 1 << 28  # of a block, 1 GiB
 
 
@@ -132,8 +131,8 @@ def stream(
         [300, 300, 200]
     """
     path = Path(path)
-    sample_rate = _at_most("sample_rate", sample_rate, _MOST_HZ)
-    block_size = _at_most("block_size", block_size, _MOST_SAMPLES)
+    sample_rate = at_most("sample_rate", sample_rate, MOST_HZ)
+    block_size = at_most("block_size", block_size, _MOST_SAMPLES)
     if high_pass_hz is not None:
         number("high_pass_hz", high_pass_hz, low=0, high=sample_rate / 2, open_low=True)
         if high_pass_hz == sample_rate / 2:
@@ -285,12 +284,5 @@ def _format(
         ValueError: If the format cannot hold samples of this kind, rate and number.
     """
     if sample_rate is not None:
-        sample_rate = _at_most("sample_rate", sample_rate, _MOST_HZ)
+        sample_rate = at_most("sample_rate", sample_rate, MOST_HZ)
     return _writing.checked(path, subtype, sample_rate, size)
-
-
-def _at_most(name: str, value: int, most: int) -> int:
-    value = positive_int(name, value)
-    if value > most:
-        raise ValueError(f"`{name}` must be at most {most}. Received: {name}={value}.")
-    return value

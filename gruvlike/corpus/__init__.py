@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gruvlike._checks import choice, number, positive_int
+from gruvlike._checks import MOST_HZ, at_most, choice, number, positive_int
 from gruvlike._contracts import FramesOfSound
 from gruvlike.corpus import _beats, _build, _file, _parallel, _split
 from gruvlike.corpus._track import Track, crc_of, not_as_written
@@ -107,7 +107,7 @@ class Corpus:
             ...     [(track.name, track.seconds) for track in corpus]
             [('first.wav', 2.0), ('second.wav', 2.0)]
         """
-        rate = positive_int("sample_rate", sample_rate)
+        rate = at_most("sample_rate", sample_rate, MOST_HZ)
         if high_pass_hz is not None:
             high_pass_hz = number("high_pass_hz", high_pass_hz, low=0, high=rate * 0.499, open_low=True)
         skipped = _build.build(paths, Path(file), rate, high_pass_hz, executor, strict)

@@ -154,14 +154,9 @@ def _run(prepare: Callable[..., About | str], sources: list[Path], executor: Exe
     if executor is None:
         stop = threading.Event()
         prepare = functools.partial(prepare, stop=stop)
-    return _parallel.run(prepare, sources, [_size(source) for source in sources], "Preparing", "file", executor, stop)
-
-
-def _size(source: Path) -> int:
-    try:
-        return source.stat().st_size
-    except OSError:  # it is gone, or must not be looked at: `_prepare` says so
-        return 0
+    return _parallel.run(
+        prepare, sources, [_space.size_of(source) for source in sources], "Preparing", "file", executor, stop
+    )
 
 
 def _find_beats(kept: list[tuple[Path, About]], pcm: Callable[[str], np.ndarray], sample_rate: int) -> None:

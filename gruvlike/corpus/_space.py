@@ -15,6 +15,14 @@ _USUAL = 40_000  # bytes a second of a file that libsndfile does not know: 320 k
 _SURE = 0.9  # of the estimate: lengths in headers are often estimates themselves
 
 
+def size_of(source: Path) -> int:
+    """Returns the size of a file; 0 if it is gone, or must not be looked at, which its reader will say."""
+    try:
+        return source.stat().st_size
+    except OSError:
+        return 0
+
+
 def require(file: Path, sources: Sequence[Path], sample_rate: int, samples_at_hand: int) -> None:
     """Raises if the disk cannot hold the corpus `file` and its parts.
 
@@ -28,7 +36,7 @@ def require(file: Path, sources: Sequence[Path], sample_rate: int, samples_at_ha
         OSError: If there is less space than they need.
     """
     free, rate = shutil.disk_usage(file.parent).free, 2 * sample_rate
-    sizes = [source.stat().st_size if source.exists() else 0 for source in sources]
+    sizes = [size_of(source) for source in sources]
     if 2 * rate * sum(sizes) / _SLOWEST <= free:
         return  # enough for any music of that size
     with ThreadPoolExecutor() as pool:

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _MARK = ".gruvlike-tmp"
 # A working folder by its name: of the target, eight characters that `tempfile` draws, the mark.
 _WORKING_FOLDER = re.compile(r"\..*\.[a-z0-9_]{8}" + re.escape(_MARK), re.DOTALL)
+_TRIES = 100
 _IDLE_SECONDS = 86_400  # where the system has no locks, no writer leaves its file untouched for so long
 
 
@@ -51,7 +52,7 @@ def replacing(path: str | os.PathLike, sync: bool = False, sweep_first: bool = T
     temporary = None
     try:
         with _working_folder(path) as folder:
-            temporary = folder / path.name
+            temporary = folder / f"new{path.suffix}"
             yield temporary
             if path.exists():
                 os.chmod(temporary, path.stat().st_mode & 0o777)
@@ -98,22 +99,25 @@ def locked(path: str | os.PathLike, rule: str) -> Iterator[None]:
 @contextmanager
 def _working_folder(path: Path) -> Iterator[Path]:
     """Makes a folder beside `path` and holds it locked; it is removed with all in it at the end."""
-    while True:
-        try:
-            folder = Path(tempfile.mkdtemp(_MARK, f".{path.name[:40]}.", path.parent))
-        except OSError as error:
-            raise OSError(error.errno, os.strerror(error.errno or 0)) from error  # the folder's name is no help
-        try:
-            handle = _hold(folder)
-            break
-        except (BlockingIOError, FileNotFoundError):  # another writer took it, not yet locked, for a folder left over
-            continue
+    folder, handle = _new_folder(path)
     try:
         yield folder
     finally:
         _remove(folder)
         if handle is not None:
             os.close(handle)
+
+
+def _new_folder(path: Path) -> tuple[Path, int | None]:
+    """Makes a folder beside `path` and locks it; returns it with the handle of the lock."""
+    for _ in range(_TRIES):
+        try:
+            folder = Path(tempfile.mkdtemp(_MARK, f".{path.name[:40]}.", path.parent))
+        except OSError as error:
+            raise OSError(error.errno, os.strerror(error.errno or 0)) from error  # the folder's name is no help
+        with suppress(BlockingIOError, FileNotFoundError):  # another writer took it, not yet locked, for a left one
+            return folder, _hold(folder)
+    raise BlockingIOError(errno.EAGAIN, "Other writers remove what is written here again and again")
 
 
 def _hold(folder: Path) -> int | None:
@@ -156,10 +160,13 @@ def _last_change(folder: Path) -> float:
 
 
 def _remove(folder: Path) -> None:
-    """Removes a working folder and the files in it."""
+    """Removes a working folder, the files in it, and the working folders of writers that wrote there."""
     with suppress(OSError):  # some systems do not remove a file that is open; a later writer does
         for path in folder.iterdir():
-            path.unlink()
+            if _WORKING_FOLDER.fullmatch(path.name) and not path.is_symlink() and path.is_dir():
+                _remove(path)
+            else:
+                path.unlink()
         folder.rmdir()
 
 

@@ -163,6 +163,17 @@ def test_work_is_bounded_by_the_size_of_the_file(tmp_path, monkeypatch):
         Corpus(path)
 
 
+def test_tracks_that_share_bytes(tmp_path):
+    path = made(tmp_path / "a.h5", noise(3, 777))
+    (first, size), (second, _) = place_of(path), place_of(path, 1)
+    data = path.read_bytes()
+    for start in (first, first + 2, second - size + 1):
+        changed = data.replace(struct.pack("<2Q", second, size), struct.pack("<2Q", start, size))
+        assert changed != data
+        path.write_bytes(changed)
+        assert opened(path) == "refused"
+
+
 def test_texts_that_many_tracks_share_take_no_memory(tmp_path):
     """A text of 60 kB that 400 tracks refer to: 24 MB of a file of 1 MB."""
     pcm, sources = noise(400, 2), ["/" + "x" * 60_000, *["/y"] * 399]

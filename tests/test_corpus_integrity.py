@@ -12,7 +12,7 @@ import soundfile
 from _corpora import flipped, made, noise, place_of
 
 from gruvlike import Corpus, audio, cli
-from gruvlike.corpus import _track
+from gruvlike.corpus import _split, _track
 
 ENCODER = SimpleNamespace(hop=100, span=lambda steps: 100 * steps)
 RATE = 8000
@@ -236,6 +236,8 @@ def test_a_file_that_ties_two_pieces_together(tmp_path):
     path = made(tmp_path / "a.h5", [one, other, other, *noise(9, random_seed=5)])
     with h5py.File(path, "r+") as h5:
         h5["tracks/000002"].attrs["hash"] = h5["tracks/000000"].attrs["hash"]
+    pieces = _split.pieces(Corpus(path)[:])
+    assert len(set(pieces.values())) == 10
     for share in (0.25, 0.5, 0.75):
         parts = Corpus(path).split(share, by="track")
         homes = {

@@ -8,6 +8,7 @@ and, since version 2, the fields of its `Beat`. In a file of version 1, tracks h
 
 import os
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -150,8 +151,9 @@ def _contents(path: Path, file: BinaryIO) -> Contents:
     tracks = tuple(_track(name, headers.node(address), rate, pcm) for name, address in sorted(members.items()))
     if not tracks:
         raise DamagedError("it holds no track")
-    if 2 * sum(map(len, tracks)) > headers.size:
-        raise DamagedError("its tracks share bytes")
+    places = sorted((track._offset, track._offset + 2 * len(track)) for track in tracks)
+    if any(stop > start for (_, stop), (start, _) in pairwise(places)):
+        raise DamagedError("two tracks share bytes")
     return Contents(rate, high_pass_hz or None, tracks, version)
 
 

@@ -24,7 +24,7 @@ _MOST_WORK = 1 << 30  # bytes, as `Headers` counts them: enough for 300,000 trac
 _STEP = 64  # bytes that take as long to read as one step takes
 _KEPT = 4  # texts that are kept count so often: many headers can refer to one text
 _CACHED_HEAPS = 8
-_DATASPACE, _DATATYPE, _EXTERNAL, _LAYOUT, _ATTRIBUTE, _CONTINUATION, _SYMBOLS = 1, 3, 7, 8, 12, 16, 17
+_DATASPACE, _DATATYPE, _LAYOUT, _ATTRIBUTE, _CONTINUATION, _SYMBOLS = 1, 3, 8, 12, 16, 17
 _FLOATS = {2: "e", 4: "f", 8: "d"}
 
 Value = int | float | str
@@ -237,7 +237,7 @@ class Headers:
                 yield from children
 
     def _place(self, found: dict[int, bytes]) -> Place | None:
-        if not {_DATASPACE, _DATATYPE, _LAYOUT} <= found.keys() or _EXTERNAL in found:
+        if not {_DATASPACE, _DATATYPE, _LAYOUT} <= found.keys():
             return None
         dimensions, kind, layout = _dimensions(found[_DATASPACE]), found[_DATATYPE], found[_LAYOUT]
         # A number of 16 bits: two's complement, little-endian, 2 bytes, from bit 0, 16 bits.

@@ -82,6 +82,13 @@ def files(folder: Path, suffix: str = "") -> list[Path]:
     return [path for path in folder.iterdir() if _PART.fullmatch(path.name) and path.name.endswith(suffix)]
 
 
+def bytes_of(file: Path) -> int:
+    """Returns how many bytes of PCM the parts of a corpus hold."""
+    with suppress(OSError):  # there are none, or another build has just removed them
+        return sum(path.stat().st_size for path in files(folder_of(file), ".pcm"))
+    return 0
+
+
 def clear(folder: Path) -> None:
     """Removes all parts, whatever their settings are."""
     sweep(folder)

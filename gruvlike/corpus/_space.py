@@ -41,9 +41,7 @@ def require(file: Path, sources: Sequence[Path], sample_rate: int, samples_at_ha
         return  # enough for any music of that size
     with ThreadPoolExecutor() as pool:
         size = rate * sum(pool.map(_seconds, sources, sizes))
-    folder = _parts.folder_of(file)
-    parts = sum(path.stat().st_size for path in _parts.files(folder, ".pcm")) if folder.is_dir() else 0
-    needed = size + max(0, size - parts - 2 * samples_at_hand)
+    needed = size + max(0, size - _parts.bytes_of(file) - 2 * samples_at_hand)
     if _SURE * needed > free:
         raise OSError(
             errno.ENOSPC,

@@ -302,6 +302,22 @@ def test_runs_share_the_music_that_all_of_them_hold_out(runs):
         _openings.openings_of([cut(runs[0], 0, 20_000), cut(runs[1], 20_000, 70_000)], _openings.Wish(1, 1, 1, None, 0))
 
 
+def test_a_place_is_read_from_its_own_section_of_a_track(runs):
+    track = runs[0].held_out[0]
+    parts = [
+        dataclasses.replace(track, stop=track.start + 25_000),
+        dataclasses.replace(track, start=track.start + 50_000),
+    ]
+    openings, _ = _openings.openings_of(
+        [dataclasses.replace(runs[0], held_out=parts)], _openings.Wish(9, 1.0, 1.0, None, 0)
+    )
+    whole, starts = dataclasses.replace(track, start=0).samples(), []
+    for opening in openings:
+        starts.append(round(opening.place.seconds * RATE))
+        assert np.array_equal(opening.seeds[RATE], whole[starts[-1] : starts[-1] + RATE])
+    assert min(starts) < parts[1].start <= max(starts)
+
+
 def test_runs_of_two_sample_rates_are_compared_at_the_same_place(runs, work, tmp_path, plain_pictures):
     corpus = gl.Corpus.build(work / "music", tmp_path / "low.h5", sample_rate=4000)
     by_hash = {track.hash: track for track in corpus}

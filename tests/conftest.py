@@ -70,6 +70,14 @@ def plain_curves(monkeypatch):
 
 
 @pytest.fixture
+def plain_pictures(monkeypatch):
+    """The pictures of a listening page take no time, and as many bytes each."""
+    from gruvlike.listening import _sounds
+
+    monkeypatch.setattr(_sounds, "picture_uri", lambda *_: "data:image/webp;base64," + "A" * 2000)
+
+
+@pytest.fixture
 def bench(monkeypatch):
     """Imports a module of benchmarks/, and forgets it and its fellows afterwards."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))

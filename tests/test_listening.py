@@ -59,12 +59,6 @@ def unmeasured(monkeypatch, plain_pictures):
     monkeypatch.setattr(_page, "_curve", lambda run: "")
 
 
-@pytest.fixture
-def plain_pictures(monkeypatch):
-    """Pictures that take no time, and as many bytes each."""
-    monkeypatch.setattr(_sounds, "picture_uri", lambda *_: "data:image/webp;base64," + "A" * 2000)
-
-
 class Page(HTMLParser):
     """The elements of a page: (tag, attributes), and its text."""
 
@@ -302,6 +296,22 @@ def test_runs_share_the_music_that_all_of_them_hold_out(runs):
         _openings.openings_of([cut(runs[0], 0, 20_000), cut(runs[1], 20_000, 70_000)], _openings.Wish(1, 1, 1, None, 0))
 
 
+def test_a_place_is_read_from_its_own_section_of_a_track(runs):
+    track = runs[0].held_out[0]
+    parts = [
+        dataclasses.replace(track, stop=track.start + 25_000),
+        dataclasses.replace(track, start=track.start + 50_000),
+    ]
+    openings, _ = _openings.openings_of(
+        [dataclasses.replace(runs[0], held_out=parts)], _openings.Wish(9, 1.0, 1.0, None, 0)
+    )
+    whole, starts = dataclasses.replace(track, start=0).samples(), []
+    for opening in openings:
+        starts.append(round(opening.place.seconds * RATE))
+        assert np.array_equal(opening.seeds[RATE], whole[starts[-1] : starts[-1] + RATE])
+    assert min(starts) < parts[1].start <= max(starts)
+
+
 def test_runs_of_two_sample_rates_are_compared_at_the_same_place(runs, work, tmp_path, plain_pictures):
     corpus = gl.Corpus.build(work / "music", tmp_path / "low.h5", sample_rate=4000)
     by_hash = {track.hash: track for track in corpus}
@@ -321,55 +331,6 @@ def test_runs_of_two_sample_rates_are_compared_at_the_same_place(runs, work, tmp
     groups, _ = _sounds.groups_of(openings, 10**8)
     kinds = [(clip.title, clip.sample_rate) for clip in groups[0].clips if clip.kind == "real"]
     assert kinds == [("Real continuation, 8000 Hz", 8000), ("Real continuation, 4000 Hz", 4000)]
-
-
-def test_a_sample_rate_that_mp3_lacks_is_raised(melody):
-    samples, rate = soundfile.read(data_of(_sounds.sound_uri(melody, 7000), "audio/mpeg"))
-    assert rate == 8000
-    assert samples.size / 8000 == pytest.approx(melody.size / 7000, abs=0.01)
-
-
-# --- size -------------------------------------------------------------------------------------------------------------
-
-
-def long_openings(seconds=8.0, seeds=2, takes=2):
-    rng = np.random.default_rng(0)
-    noise = (0.3 * rng.standard_normal(int(seconds * RATE))).clip(-1, 1).astype("float32")
-    place = _openings.Place("noise", "0", 0.0, None)
-    songs = [_openings.Take(0, 0.5 + k, noise, RATE) for k in range(takes)]
-    return [_openings.Opening(place, {RATE: noise[: 4 * RATE]}, {RATE: noise}, songs) for _ in range(seeds)]
-
-
-def test_a_page_that_fits_is_left_alone(plain_pictures):
-    groups, notes = _sounds.groups_of(long_openings(), 10**8)
-    assert notes == []
-    assert [len(group.clips) for group in groups] == [4, 4]
-
-
-def test_songs_are_cut_then_seeds_left_out_then_takes(plain_pictures):
-    whole = _sounds._size(_sounds.groups_of(long_openings(), 10**8)[0])
-    groups, notes = _sounds.groups_of(long_openings(), int(0.9 * whole))
-    assert _sounds._size(groups) <= 0.9 * whole
-    assert re.match(r"Songs were cut from 8.0 to [5-7]\.\d s: the sounds of a page take at most", notes[0])
-    assert len(notes) == 1
-    assert all(clip.stop == groups[0].clips[1].stop for group in groups for clip in group.clips if clip.kind != "seed")
-    groups, notes = _sounds.groups_of(long_openings(), int(0.4 * whole))
-    assert [note.partition(":")[0] for note in notes] == ["Songs were cut from 8.0 to 4.0 s", "1 of 2 seeds are shown"]
-    one = _sounds._size(_sounds.groups_of(long_openings(4.0, seeds=1, takes=1), 10**8)[0])
-    groups, notes = _sounds.groups_of(long_openings(), int(1.1 * one))
-    assert notes[-1].startswith("1 of 2 takes are shown")
-    assert [clip.kind for clip in groups[0].clips] == ["seed", "real", "take"]
-    with pytest.raises(ValueError, match="for one seed and one take"):
-        _sounds.groups_of(long_openings(), int(0.9 * one))
-
-
-def test_takes_are_left_out_of_the_run_that_has_most(plain_pictures):
-    (opening,) = long_openings(4.0, seeds=1, takes=3)
-    other = opening.takes[0]._replace(run=1, temperature=None)
-    (group,), _ = _sounds.groups_of([opening._replace(takes=[*opening.takes, other])], 10**8)
-    for left in ([0, 0, 1], [0, 1], [0]):
-        group = _sounds._without_a_take(group)
-        assert [clip.run for clip in group.clips if clip.kind == "take"] == left
 
 
 def test_a_page_that_is_too_large_leaves_the_earlier_file(runs, tmp_path, unmeasured):

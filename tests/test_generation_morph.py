@@ -6,8 +6,8 @@ from _parts import gaussian_generator
 
 import gruvlike as gl
 from gruvlike.conditions import Meter
-from gruvlike.generation._memory import _past_between
-from gruvlike.generation._morph import Path
+from gruvlike.generation._memory import CarriedPast, Sampling, _past_between
+from gruvlike.generation._morph import MorphedPast, Path
 from gruvlike.generation._takes import closest_end
 from gruvlike.rhythm import Beat
 
@@ -154,6 +154,23 @@ def test_a_morph_goes_from_the_song_of_one_seed_to_that_of_the_other(conditioned
     edge = len(morphed) // 10
     assert np.abs(morphed - first)[:edge].mean() < np.abs(morphed - second)[:edge].mean()
     assert np.abs(morphed - second)[-edge:].mean() < np.abs(morphed - first)[-edge:].mean()
+
+
+def test_a_morph_is_drawn_to_the_songs_beside_it(generator, melody):
+    """Without conditions nothing else keeps it near the mix: each piece ends a quarter nearer."""
+    memories = [generator.listen(seed) for seed in two_seeds(melody)]
+    sampling = Sampling(temperature=1.0, random_seed=0)
+    loop = generator._network._loop(1, None)
+    past = MorphedPast(loop, memories, Path([[1, 3]], count=2, steps=80), sampling)
+    alone = CarriedPast(loop, past.memory, sampling)
+    beside = [CarriedPast(loop, memory, sampling) for memory in memories]
+    for one in (past, alone, *beside):
+        one.take(8)
+    ends = [[one.carried.frame, *one.carried.states] for one in (past._song, alone, *beside)]
+    for moved, own, first, second in zip(*ends, strict=True):
+        own, target = np.asarray(own), 0.25 * np.asarray(first) + 0.75 * np.asarray(second)
+        np.testing.assert_allclose(moved, own + 0.25 * (target - own), atol=1e-5)
+        assert np.abs(target - own).max() > 1e-4
 
 
 def test_a_morph_that_cannot_be(generator, melody):

@@ -21,6 +21,7 @@ from gruvlike.generation._guard import Usual, fault, weighted
 from gruvlike.heads import Head
 
 _ATTEMPT = 2**20  # clips whose numbers are drawn again get those of clips beyond all others
+_GOLDEN = (5**0.5 - 1) / 2
 _WATCHED = 64  # frames: enough to tell a frozen song from a held note
 
 
@@ -100,8 +101,8 @@ class Memory(NamedTuple):
 def mixed(memories: Sequence[Memory], weights: Sequence[float]) -> Memory:
     """Returns the weighted mean of memories; the weights sum to 1.
 
-    The frames that conditions reach back to are taken at the same distance in beats from the song. There are as many as
-    the one that reaches farthest has.
+    The frames that conditions reach back to are taken from one seed for a beat, from another for the next, each as
+    often as its weight says, and at the same distance in beats from the song.
 
     Raises:
         ValueError: If the memories are of several networks, or of unlike numbers of clips.
@@ -128,7 +129,10 @@ def mixed(memories: Sequence[Memory], weights: Sequence[float]) -> Memory:
 def _past_between(
     pasts: Sequence[np.ndarray], meters: Sequence[Meter], meter: Meter, weights: Sequence[float]
 ) -> np.ndarray:
-    """Returns the weighted mean of the last frames of seeds, (R, W) each, at the beat of `meter`."""
+    """Returns the last frames of seeds, (R, W) each, in turns of a beat of `meter`, each by its weight.
+
+    Their mean would be no music: of two rhythms it has both, of two spectra none.
+    """
     longest = max(map(len, pasts))
     if not longest:
         return pasts[0]
@@ -137,7 +141,24 @@ def _past_between(
     for past, own in zip(pasts, meters, strict=True):
         places = np.round(numbers * (own.period / meter.period)).astype(int)
         found.append(past[np.clip(places, -len(past), -1)])
-    return weighted(found, weights)
+    turns = turns_of(weights, np.floor(numbers / meter.period))
+    return np.stack(found)[turns, np.arange(longest)]
+
+
+def turns_of(weights: Sequence[float], beats: np.ndarray) -> np.ndarray:
+    """Returns which of several is chosen at each beat, so that each has its share of any run of beats.
+
+    As the weight of the second of two rises, it is chosen at the beats where it was before, and at more.
+
+    Example:
+        >>> turns_of([0.75, 0.25], np.arange(8)).tolist()
+        [0, 1, 0, 0, 1, 0, 0, 0]
+
+    References:
+        H. Weyl, "Über die Gleichverteilung von Zahlen mod. Eins", 1916 (multiples of an irrational number).
+    """
+    places = np.mod((beats + 0.5) * _GOLDEN, 1)
+    return np.minimum(np.searchsorted(np.cumsum(weights), places, side="right"), len(weights) - 1)
 
 
 def _check_alike(memories: Sequence[Memory]) -> None:

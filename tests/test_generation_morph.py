@@ -92,6 +92,17 @@ def test_pasts_are_mixed_at_the_same_distance_in_beats():
         np.testing.assert_array_equal(between[10 * beat + 40 : 10 * beat + 50, 0], expected)
 
 
+def test_pasts_are_mixed_at_the_same_place_in_the_bar():
+    """One song begins on a downbeat, the other a beat after it: frames of one beat keep their number in the bar."""
+    meters = Meter(10.0, 0.0), Meter(10.0, 1.0)
+    beats = [np.floor((np.arange(-80, 0) / 10 + meter.first) % 4)[:, None] for meter in meters]
+    for target in (*meters, Meter(10.0, 0.5)):
+        mixed = _past_between(beats, meters, target, [0.5, 0.5])
+        expected = np.floor((np.arange(-80, 0) / 10 + target.first) % 4)
+        assert (mixed[:, 0] == expected).mean() > 0.9
+    np.testing.assert_array_equal(_past_between(beats, meters, meters[1], [0, 1]), beats[1])
+
+
 def test_each_has_its_share_of_the_beats():
     beats = np.arange(-8, 200)
     before = np.zeros(len(beats), bool)

@@ -21,6 +21,7 @@ from gruvlike.generation._guard import Usual, fault, weighted
 from gruvlike.heads import Head
 
 _ATTEMPT = 2**20  # clips whose numbers are drawn again get those of clips beyond all others
+_BAR = 4  # beats
 _GOLDEN = (5**0.5 - 1) / 2
 _WATCHED = 64  # frames: enough to tell a frozen song from a held note
 
@@ -102,7 +103,7 @@ def mixed(memories: Sequence[Memory], weights: Sequence[float]) -> Memory:
     """Returns the weighted mean of memories; the weights sum to 1.
 
     The frames that conditions reach back to are taken from one seed for a beat, from another for the next, each as
-    often as its weight says, and at the same distance in beats from the song.
+    often as its weight says, and at the same place in the bar.
 
     Raises:
         ValueError: If the memories are of several networks, or of unlike numbers of clips.
@@ -139,10 +140,18 @@ def _past_between(
     numbers = np.arange(-longest, 0)
     found = []
     for past, own in zip(pasts, meters, strict=True):
-        places = np.round(numbers * (own.period / meter.period)).astype(int)
+        places = np.round((numbers / meter.period + _beats_apart(own, meter)) * own.period).astype(int)
+        bar = round(_BAR * own.period)
+        places = np.where(places > 0, places - bar, np.where(places < -len(past), places + bar, places))
         found.append(past[np.clip(places, -len(past), -1)])
     turns = turns_of(weights, np.floor(numbers / meter.period))
     return np.stack(found)[turns, np.arange(longest)]
+
+
+def _beats_apart(own: Meter, meter: Meter) -> float:
+    """Returns how many beats later in the bar, from -2 to 2, a song of `meter` begins; 0 where there is no bar."""
+    apart = (meter.first - own.first + _BAR / 2) % _BAR - _BAR / 2
+    return 0.0 if np.isnan(apart) else apart
 
 
 def turns_of(weights: Sequence[float], beats: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@ from _parts import gaussian_generator
 
 import gruvlike as gl
 from gruvlike.conditions import Meter
-from gruvlike.generation._memory import _past_between
-from gruvlike.generation._morph import Path
+from gruvlike.generation._memory import CarriedPast, Sampling, _past_between, turns_of
+from gruvlike.generation._morph import MorphedPast, Path
 from gruvlike.generation._takes import closest_end
 from gruvlike.rhythm import Beat
 
@@ -86,8 +86,33 @@ def test_pasts_are_mixed_at_the_same_distance_in_beats():
     meters = Meter(10.0, 0.0), Meter(5.0, 0.0)
     between = _past_between([slow, fast], meters, Meter(10.0, 0.0), [0.5, 0.5])
     assert len(between) == 40
-    places = np.arange(-40, 0)
-    np.testing.assert_allclose(between[:, 0], (places + np.minimum(np.round(places / 2), -1)) / 2)
+    for beat, turn in zip(range(-4, 0), turns_of([0.5, 0.5], np.arange(-4, 0)), strict=True):
+        places = np.arange(10 * beat, 10 * beat + 10)
+        expected = np.minimum(np.round(places / 2), -1) if turn else places
+        np.testing.assert_array_equal(between[10 * beat + 40 : 10 * beat + 50, 0], expected)
+
+
+def test_pasts_are_mixed_at_the_same_place_in_the_bar():
+    """One song begins on a downbeat, the other a beat after it: frames of one beat keep their number in the bar."""
+    meters = Meter(10.0, 0.0), Meter(10.0, 1.0)
+    beats = [np.floor((np.arange(-80, 0) / 10 + meter.first) % 4)[:, None] for meter in meters]
+    for target in (*meters, Meter(10.0, 0.5)):
+        mixed = _past_between(beats, meters, target, [0.5, 0.5])
+        expected = np.floor((np.arange(-80, 0) / 10 + target.first) % 4)
+        assert (mixed[:, 0] == expected).mean() > 0.9
+    np.testing.assert_array_equal(_past_between(beats, meters, meters[1], [0, 1]), beats[1])
+
+
+def test_each_has_its_share_of_the_beats():
+    beats = np.arange(-8, 200)
+    before = np.zeros(len(beats), bool)
+    for weight in (0, 0.25, 0.5, 0.9, 1):
+        turns = turns_of([1 - weight, weight], beats)
+        assert abs(turns[:8].mean() - weight) <= 0.13
+        assert turns.mean() == pytest.approx(weight, abs=0.02)
+        assert (turns[before] == 1).all()  # as the weight rises it only gains beats
+        before = turns == 1
+    assert np.bincount(turns_of([0.2, 0.3, 0.5], beats)).tolist() == pytest.approx([41.6, 62.4, 104], abs=3)
 
 
 def test_memories_that_cannot_be_mixed(generator, melody):
@@ -154,6 +179,23 @@ def test_a_morph_goes_from_the_song_of_one_seed_to_that_of_the_other(conditioned
     edge = len(morphed) // 10
     assert np.abs(morphed - first)[:edge].mean() < np.abs(morphed - second)[:edge].mean()
     assert np.abs(morphed - second)[-edge:].mean() < np.abs(morphed - first)[-edge:].mean()
+
+
+def test_a_morph_is_drawn_to_the_songs_beside_it(generator, melody):
+    """Without conditions nothing else keeps it near them: each piece ends a quarter nearer to the one that leads."""
+    memories = [generator.listen(seed) for seed in two_seeds(melody)]
+    sampling = Sampling(temperature=1.0, random_seed=0)
+    loop = generator._network._loop(1, None)
+    past = MorphedPast(loop, memories, Path([[1, 3]], count=2, steps=80), sampling)
+    alone = CarriedPast(loop, past.memory, sampling)
+    beside = [CarriedPast(loop, memory, sampling) for memory in memories]
+    for one in (past, alone, *beside):
+        one.take(8)
+    ends = [[one.carried.frame, *one.carried.states] for one in (past._song, alone, *beside)]
+    for moved, own, *others in zip(*ends, strict=True):
+        own, target = np.asarray(own), np.asarray(others[turns_of([0.25, 0.75], np.zeros(1))[0]])
+        np.testing.assert_allclose(moved, own + 0.25 * (target - own), atol=1e-5)
+        assert np.abs(target - own).max() > 1e-4
 
 
 def test_a_morph_that_cannot_be(generator, melody):

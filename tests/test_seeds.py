@@ -82,6 +82,11 @@ def test_a_mix_is_never_beyond_full_scale():
     loud = np.sign(tone(100))
     mixed = seeds.mix([loud, loud], [1, 1], sample_rate=RATE)
     assert np.abs(mixed).max() == 1
+    clicks = np.zeros(RATE, "float32")
+    clicks[::400] = 1  # quieter than the tone, so that they are brought far beyond full scale
+    both = seeds.mix([loud, clicks], [1, 1], sample_rate=RATE)
+    assert np.abs(both).max() == 1
+    np.testing.assert_array_equal(np.flatnonzero(np.abs(both) > 0.5), np.flatnonzero(clicks))  # scaled, not clipped
     assert np.abs(seeds.splice([loud, loud], 0.1, sample_rate=RATE)).max() <= 1
 
 

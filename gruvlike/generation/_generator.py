@@ -338,10 +338,11 @@ class Generator:
 
         Example:
             >>> import gruvlike as gl
-            >>> head = gl.heads.Mixture(components=2)
+            >>> seed, encoder, head = gl.tune.compose(2, 4000), gl.TimeBlocks(4), gl.heads.Mixture(components=2)
+            >>> normalizer = gl.Standardizer().fit(seed, encoder)
             >>> stack = gl.recurrent_stack(4, units=(3,), head=head, random_seed=0)
-            >>> generator = gl.Generator(stack, encoder=gl.TimeBlocks(4), sample_rate=4000, head=head)
-            >>> seed = gl.tune.compose(2, 4000)
+            >>> parts = {"encoder": encoder, "normalizer": normalizer, "head": head}
+            >>> generator = gl.Generator(stack, **parts, sample_rate=4000)
             >>> best, second = generator.takes(seed, 3, keep=2, seconds=0.5)
             >>> best.distance <= second.distance
             True
@@ -388,9 +389,10 @@ class Generator:
     ) -> np.ndarray:
         """Returns a song that begins after the first seed, and moves from one seed to the next as it runs.
 
-        The songs of all seeds run beside it, and it is drawn to the weighted mean of their states and frames. The
-        frames of the seed that conditions read, the beat and the mean of the leash move in the same way. Seeds of one
-        tempo morph best: of two tempos the song takes one between.
+        The songs of all seeds run beside it, and lead it in turns of a beat, each as often as its weight says: its
+        states and its frame are drawn to those of the one that leads. The frames of the seeds that conditions read
+        come in such turns, too; the beat and the mean of the leash are weighted means. Seeds of one tempo morph best:
+        of two tempos the song takes one between. docs/steering.md says how it sounds on the way.
 
         Args:
             seeds: Seeds, as for `extend`, or memories that `listen` gave (with `bpm`, for instance), in the order in

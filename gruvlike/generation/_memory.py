@@ -22,6 +22,8 @@ from gruvlike.heads import Head
 
 # Clips whose numbers are drawn again get those of clips beyond all others, and so do other choices.
 _ATTEMPT, _CHOICE = 2**20, 2**24
+_BAR = 4  # beats
+_GOLDEN = (5**0.5 - 1) / 2
 _WATCHED = 64  # frames: enough to tell a frozen song from a held note
 
 
@@ -113,8 +115,8 @@ class Memory(NamedTuple):
 def mixed(memories: Sequence[Memory], weights: Sequence[float]) -> Memory:
     """Returns the weighted mean of memories; the weights sum to 1.
 
-    The frames that conditions reach back to are taken at the same distance in beats from the song. There are as many as
-    the one that reaches farthest has.
+    The frames that conditions reach back to are taken from one seed for a beat, from another for the next, each as
+    often as its weight says, and at the same place in the bar.
 
     Raises:
         ValueError: If the memories are of several networks, or of unlike numbers of clips.
@@ -141,16 +143,44 @@ def mixed(memories: Sequence[Memory], weights: Sequence[float]) -> Memory:
 def _past_between(
     pasts: Sequence[np.ndarray], meters: Sequence[Meter], meter: Meter, weights: Sequence[float]
 ) -> np.ndarray:
-    """Returns the weighted mean of the last frames of seeds, (R, W) each, at the beat of `meter`."""
+    """Returns the last frames of seeds, (R, W) each, in turns of a beat of `meter`, each by its weight.
+
+    Their mean would be no music: of two rhythms it has both, of two spectra none.
+    """
     longest = max(map(len, pasts))
     if not longest:
         return pasts[0]
     numbers = np.arange(-longest, 0)
     found = []
     for past, own in zip(pasts, meters, strict=True):
-        places = np.round(numbers * (own.period / meter.period)).astype(int)
+        places = np.round((numbers / meter.period + _beats_apart(own, meter)) * own.period).astype(int)
+        bar = round(_BAR * own.period)
+        places = np.where(places > 0, places - bar, np.where(places < -len(past), places + bar, places))
         found.append(past[np.clip(places, -len(past), -1)])
-    return weighted(found, weights)
+    turns = turns_of(weights, np.floor(numbers / meter.period))
+    return np.stack(found)[turns, np.arange(longest)]
+
+
+def _beats_apart(own: Meter, meter: Meter) -> float:
+    """Returns how many beats later in the bar, from -2 to 2, a song of `meter` begins; 0 where there is no bar."""
+    apart = (meter.first - own.first + _BAR / 2) % _BAR - _BAR / 2
+    return 0.0 if np.isnan(apart) else apart
+
+
+def turns_of(weights: Sequence[float], beats: np.ndarray) -> np.ndarray:
+    """Returns which of several is chosen at each beat, so that each has its share of any run of beats.
+
+    As the weight of the second of two rises, it is chosen at the beats where it was before, and at more.
+
+    Example:
+        >>> turns_of([0.75, 0.25], np.arange(8)).tolist()
+        [0, 1, 0, 0, 1, 0, 0, 0]
+
+    References:
+        H. Weyl, "Über die Gleichverteilung von Zahlen mod. Eins", 1916 (multiples of an irrational number).
+    """
+    places = np.mod((beats + 0.5) * _GOLDEN, 1)
+    return np.minimum(np.searchsorted(np.cumsum(weights), places, side="right"), len(weights) - 1)
 
 
 def _check_alike(memories: Sequence[Memory]) -> None:

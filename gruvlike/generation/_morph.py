@@ -6,15 +6,14 @@ import numpy as np
 
 from gruvlike import _checks
 from gruvlike._step._loops import Loop
-from gruvlike._step._step import Carried
 from gruvlike.conditions import Condition
 from gruvlike.conditions._style import StylePath
-from gruvlike.generation._guard import weighted
-from gruvlike.generation._memory import CarriedPast, Memory, Sampling, mixed
+from gruvlike.generation._memory import CarriedPast, Memory, Sampling, mixed, turns_of
 
-# Each piece, of so many frames at most, the song is drawn to the mix by this share of the distance.
+# After each piece, of so many frames at most, the song is drawn to one beside it by this share of the distance.
 _PIECE = 8
 _SHARE = 0.25
+_BEAT = 32  # frames, of a network that reads no beat
 
 
 class Path:
@@ -53,9 +52,9 @@ class Path:
 
 
 class MorphedPast:
-    """A song beside those of several seeds, whose states it is drawn to: at each place to their mix with its weights.
+    """A song beside those of several seeds, which it is drawn to in turns of a beat, to each as its weight says.
 
-    The songs of the seeds run on beside it. With all weight on one seed the song is that of the seed, to the last bit.
+    With all weight on one seed the song is that of the seed, to the last bit.
 
     Args:
         loop: The compiled loop, for one clip.
@@ -80,7 +79,7 @@ class MorphedPast:
         self.chunk = loop.chunk
         self._memories, self._path, self._done = memories, path, 0
         self._weights = path.at(0)
-        self.memory = mixed(memories, self._weights)
+        self.memory = self._now = mixed(memories, self._weights)
         self._song = CarriedPast(loop, self.memory, sampling, conditions)
         self._beside = [CarriedPast(loop, memory, sampling, conditions) for memory in memories]
 
@@ -92,15 +91,17 @@ class MorphedPast:
             weights = self._path.at(self._done)
             if weights != self._weights:
                 self._weights = weights
-                self._song.steer(mixed(self._memories, weights))
+                self._now = mixed(self._memories, weights)
+                self._song.steer(self._now)
             found.append(self._song.take(count))
             for one in self._beside:
                 one.take(count)
             self._done += count
-            self._song.draw_to(self._mix(weights), _SHARE)
+            self._song.draw_to(self._leader().carried, _SHARE)
         return np.concatenate(found, axis=1)
 
-    def _mix(self, weights: Sequence[float]) -> Carried:
-        songs = [one.carried for one in self._beside]
-        states = [weighted(several, weights) for several in zip(*(one.states for one in songs), strict=True)]
-        return Carried(weighted([one.frame for one in songs], weights), states)
+    def _leader(self) -> CarriedPast:
+        """Returns the song beside that leads in this beat: each leads as often as its weight says."""
+        period = self._now.meters[0].period if self._now.meters else _BEAT
+        (turn,) = turns_of(self._weights, np.array([(self._done - 1) // period]))
+        return self._beside[turn]

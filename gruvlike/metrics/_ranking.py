@@ -10,7 +10,7 @@ from gruvlike.metrics._levels import rms
 from gruvlike.metrics._patterns import BEATS, rhythm_pattern, rhythm_similarity
 from gruvlike.metrics._spectra import flux, frame_sizes, log_mel
 
-# Songs of one seed differ by about so much: each measure is divided by its number before they are added.
+# Each measure is divided by its number before they are added: a difference as large counts as 1.
 _TOLERANCES = {"rhythm": 0.1, "spectrum_db": 2.0, "deviation_db": 1.0, "level_db": 2.0, "flux_db": 0.2}
 _LAST = 3  # the last part of a song is one of so many
 _FLOOR_DB = -80.0  # the level of a band is at least this
@@ -45,11 +45,10 @@ def rank_takes(
     - `level_db`: the difference of the levels (RMS)
     - `flux_db`: the difference of `flux`
 
-    Each is divided by a number about as large as the differences among songs of one seed: 0.1 for rhythm, 2 dB for
-    spectrum and level, 1 dB for the deviation, and 0.2 dB for flux. The distance of a song is the mean of the ten
-    quotients; less is better. A song that repeats a bar of its seed is close to it, too: the rule finds songs that
-    drift, and does not say which is the best music. Where song or seed are shorter than a bar, rhythm is left out, and
-    where the last third is, its rhythm.
+    A difference of 0.1 in rhythm, 2 dB in spectrum or level, 1 dB in the deviation, or 0.2 dB in flux counts as 1. The
+    distance of a song is the mean of these ten numbers; less is better. A song that repeats a bar of its seed is close
+    to it, too: the rule finds songs that drift, and does not say which is the best music. Where song or seed are
+    shorter than a bar, rhythm is left out, and where the last third is, its rhythm.
 
     Args:
         songs: Samples of shape (S,) each, a fifth of a second or longer. They do not include the seed.

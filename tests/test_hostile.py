@@ -201,7 +201,9 @@ def mutants(honest, count, random_seed=0):
         name = ("config.json", "model.weights.h5")[number % 2]
         data = bytearray(honest[name])
         for place in random.integers(0, len(data), 1 + number % 4):
-            data[place] = random.integers(0, 256) if name.endswith("h5") else random.choice(list(b'0123456789[]{}",:-eN'))
+            data[place] = (
+                random.integers(0, 256) if name.endswith("h5") else random.choice(list(b'0123456789[]{}",:-eN'))
+            )
         if number % 5 == 4:
             del data[int(random.integers(0, len(data))) :]
         yield {**honest, name: bytes(data)}
@@ -212,8 +214,7 @@ def outcome(path):
     try:
         gl.load(path)
     except (ValueError, OSError) as error:
-        assert path.name in str(error), error
-        return "refused"
+        return "refused" if path.name in str(error) else f"refused without its name: {error}"
     return "loaded"
 
 
@@ -227,15 +228,15 @@ def test_mutants_of_a_model(honest, tmp_path, caplog):
 @pytest.mark.slow
 def test_many_mutants_of_a_model(honest, tmp_path, caplog):
     path, random = tmp_path / "mutant.keras", np.random.default_rng(1)
-    for members in mutants(honest, 400, random_seed=1):
-        outcome(write(path, members))
+    found = {outcome(write(path, members)) for members in mutants(honest, 400, random_seed=1)}
     whole = write(path, honest).read_bytes()
     for _ in range(200):
         data = bytearray(whole)
         for place in random.integers(0, len(data), 3):
             data[place] = random.integers(0, 256)
         path.write_bytes(data)
-        outcome(path)
+        found.add(outcome(path))
+    assert found == {"loaded", "refused"}
 
 
 # --- code, and files of others
@@ -268,7 +269,9 @@ def test_nothing_in_a_file_runs_or_reads(honest, tmp_path, monkeypatch, where):
     opened = []
     real = os.open
     monkeypatch.setattr(os, "system", lambda *_: opened.append("system"))
-    monkeypatch.setattr(os, "open", lambda path, *rest, **options: (opened.append(path), real(path, *rest, **options))[1])
+    monkeypatch.setattr(
+        os, "open", lambda path, *rest, **options: (opened.append(path), real(path, *rest, **options))[1]
+    )
     for number, attack in enumerate(attacks(canary)):
         config = json.loads(honest["config.json"])
         if where == "layer":

@@ -161,7 +161,9 @@ def a_subclassed_stack(tmp_path):
     trains(model)
     song = gl.Generator(model).extend(SEED, steps=3, history="full")
     model.save(tmp_path / "sub.keras")
-    np.testing.assert_allclose(gl.Generator(tmp_path / "sub.keras").extend(SEED, steps=3, history="full"), song, atol=1e-5)
+    np.testing.assert_allclose(
+        gl.Generator(tmp_path / "sub.keras").extend(SEED, steps=3, history="full"), song, atol=1e-5
+    )
 
 
 def an_own_cell(tmp_path):
@@ -310,7 +312,10 @@ REFUSED = {
         lambda: make_model().fit(((pcm(2),) for _ in range(2)), sample_weight=np.ones(2)),
         "belongs to an array of windows",
     ),
-    "weights of another number": (lambda: make_model().fit(pcm(), sample_weight=np.ones(3)), "a number for each window"),
+    "weights of another number": (
+        lambda: make_model().fit(pcm(), sample_weight=np.ones(3)),
+        "a number for each window",
+    ),
     "arguments of no validation": (lambda: make_model().fit(pcm(), validation_steps=2), "is about validation"),
     "stereo": (lambda: make_model().fit(pcm()[..., None]), "windows of mono sound"),
     "windows of one frame": (lambda: make_model().fit(pcm()[:, :SIZE]), "must hold two frames"),
@@ -319,13 +324,19 @@ REFUSED = {
         lambda: make_model(functional(layers.Bidirectional(layers.LSTM(3, return_sequences=True)))),
         "reads backwards",
     ),
-    "go_backwards": (lambda: make_model(functional(layers.GRU(3, return_sequences=True, go_backwards=True))), "backwards"),
+    "go_backwards": (
+        lambda: make_model(functional(layers.GRU(3, return_sequences=True, go_backwards=True))),
+        "backwards",
+    ),
     'Conv1D(padding="same")': (lambda: make_model(functional(layers.Conv1D(8, 3, padding="same"))), "both sides"),
     "Conv1D far ahead": (
         lambda: make_model(functional(layers.Conv1D(8, 2, padding="same", dilation_rate=100))),
         "both sides",
     ),
-    'Conv1D(padding="valid")': (lambda: make_model(functional(layers.Conv1D(8, 3))), "One frame in must give one frame"),
+    'Conv1D(padding="valid")': (
+        lambda: make_model(functional(layers.Conv1D(8, 3))),
+        "One frame in must give one frame",
+    ),
     "pooling over time": (lambda: make_model(functional(layers.MaxPooling1D(2))), "One frame in must give one frame"),
     "attention without a causal mask": (lambda: make_model(attended(False)), "must read only the past"),
     "an average over time": (lambda: make_model(averaged()), "must read only the past"),
@@ -349,6 +360,11 @@ REFUSED = {
         r"copy.set_weights\(model.get_weights",
     ),
     "a beat that nothing reads": (lambda: gl.Generator(make_model()).extend(SEED, steps=2, bpm=120), "reads none"),
+    "a free-running loss of batches that come once": (
+        lambda: gl.models.free_running_loss(make_model(), (one for one in [(pcm(2),)])),
+        "can be read in one order only",
+    ),
+    "baselines of batches that come once": (lambda: make_model().baselines(iter([pcm(2)])), "in one order only"),
     "BackupAndRestore in a run folder": (lambda: beside(keras.callbacks.BackupAndRestore("b")), "goes on by itself"),
     "EarlyStopping on a number that is measured rarely": (
         lambda: beside(keras.callbacks.EarlyStopping("val_free_running_1"), preview_every=5),
@@ -425,7 +441,7 @@ def test_a_refused_fit_changes_nothing():
     with pytest.raises(ValueError, match="targets"):
         model.fit(pcm(), pcm())
     assert (model.high_pass_hz, model.training_windows) == (30.0, None)
-    with pytest.raises(ValueError, match="Unknown|Could not|mean_squard"):
+    with pytest.raises(ValueError, match="mean_squard"):
         model.compile("adam", "mean_squard_error")
     assert model.loss == "mse"
     assert type(model.optimizer).__name__ == "SGD"

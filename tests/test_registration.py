@@ -12,7 +12,11 @@ ROOT = Path(__file__).resolve().parents[1]
 def run(code, *paths):
     search = ":".join(map(str, (*paths, ROOT)))
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": search, "PATH": ""}, timeout=120
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": search, "PATH": ""},
+        timeout=120,
     )
 
 
@@ -45,13 +49,13 @@ def test_keras_is_imported_also_where_ours_cannot_be(fakes):
 
 
 def test_a_module_keeps_its_own_loader(fakes):
-    code = "import gruvlike, inspect; import gruvlike.tune as t; print(type(t.__loader__).__name__, len(inspect.getsource(t)) > 0)"
+    code = "import inspect, gruvlike.tune as t; print(type(t.__loader__).__name__, len(inspect.getsource(t)) > 0)"
     assert run(code, fakes).stdout == "SourceFileLoader True\n"
 
 
 @pytest.mark.programs
 @pytest.mark.parametrize("first", ["gruvlike", "keras", "gruvlike.heads"])
 def test_the_real_ones(first):
-    code = f"import {first}, gruvlike, keras; print(len([n for n in keras.saving.get_custom_objects() if 'gruvlike>' in n]))"
-    found = run(code)
+    names = "[name for name in keras.saving.get_custom_objects() if 'gruvlike>' in name]"
+    found = run(f"import {first}, gruvlike, keras; print(len({names}))")
     assert int(found.stdout) >= 20, found.stderr

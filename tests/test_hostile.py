@@ -214,8 +214,7 @@ def outcome(path):
     try:
         gl.load(path)
     except (ValueError, OSError) as error:
-        assert path.name in str(error), error
-        return "refused"
+        return "refused" if path.name in str(error) else f"refused without its name: {error}"
     return "loaded"
 
 
@@ -229,15 +228,15 @@ def test_mutants_of_a_model(honest, tmp_path, caplog):
 @pytest.mark.slow
 def test_many_mutants_of_a_model(honest, tmp_path, caplog):
     path, random = tmp_path / "mutant.keras", np.random.default_rng(1)
-    for members in mutants(honest, 400, random_seed=1):
-        outcome(write(path, members))
+    found = {outcome(write(path, members)) for members in mutants(honest, 400, random_seed=1)}
     whole = write(path, honest).read_bytes()
     for _ in range(200):
         data = bytearray(whole)
         for place in random.integers(0, len(data), 3):
             data[place] = random.integers(0, 256)
         path.write_bytes(data)
-        outcome(path)
+        found.add(outcome(path))
+    assert found == {"loaded", "refused"}
 
 
 # --- code, and files of others

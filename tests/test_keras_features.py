@@ -360,6 +360,11 @@ REFUSED = {
         r"copy.set_weights\(model.get_weights",
     ),
     "a beat that nothing reads": (lambda: gl.Generator(make_model()).extend(SEED, steps=2, bpm=120), "reads none"),
+    "a free-running loss of batches that come once": (
+        lambda: gl.models.free_running_loss(make_model(), (one for one in [(pcm(2),)])),
+        "can be read in one order only",
+    ),
+    "baselines of batches that come once": (lambda: make_model().baselines(iter([pcm(2)])), "in one order only"),
     "BackupAndRestore in a run folder": (lambda: beside(keras.callbacks.BackupAndRestore("b")), "goes on by itself"),
     "EarlyStopping on a number that is measured rarely": (
         lambda: beside(keras.callbacks.EarlyStopping("val_free_running_1"), preview_every=5),
@@ -420,8 +425,12 @@ def test_causal_attention_is_accepted():
 
 def test_a_stack_that_draws_is_accepted():
     class Noisy(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.random = keras.random.SeedGenerator(0)
+
         def call(self, x):
-            return x + keras.random.normal(ops.shape(x))
+            return x + keras.random.normal((1, 1, SIZE), seed=self.random)
 
     trains(make_model(functional(Noisy())))
 
@@ -432,7 +441,7 @@ def test_a_refused_fit_changes_nothing():
     with pytest.raises(ValueError, match="targets"):
         model.fit(pcm(), pcm())
     assert (model.high_pass_hz, model.training_windows) == (30.0, None)
-    with pytest.raises(ValueError, match="Unknown|Could not|mean_squard"):
+    with pytest.raises(ValueError, match="mean_squard"):
         model.compile("adam", "mean_squard_error")
     assert model.loss == "mse"
     assert type(model.optimizer).__name__ == "SGD"

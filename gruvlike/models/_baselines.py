@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from gruvlike import _music
+from gruvlike.models._checking import check_batches
 
 _DIRECTIONS = 256  # the linear predictor reads at most so many
 _FRAMES_A_DIRECTION = 10  # each direction has at least so many frames, so that the predictor cannot learn them by heart
@@ -62,6 +63,8 @@ class LinearPredictor:
 
 def baselines(model: Any, windows: Any, training: Any) -> dict[str, float]:
     """Returns the relative losses of predictors; see `AudioModel.baselines`."""
+    for name, part in (("windows", windows), ("training", windows if training is None else training)):
+        check_batches(name, part)
     linear = LinearPredictor(model, windows if training is None else training)
     errors = np.zeros(3)
     for frames in _music.frames(windows, model.encoder, model.normalizer):

@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 import keras
+import numpy as np
 
 from gruvlike import _checks
+from gruvlike._contracts import Batches
 from gruvlike._step._forward import check_causal, plain
 from gruvlike._step._stateless import is_functional, refuse_future
 from gruvlike.conditions import conditions_of
@@ -132,6 +134,15 @@ def build_stack(stack: keras.Model, width: int) -> None:
             f"The stack must read frames (B, T, {width}). Received: {stack.name!r} ({type(stack).__name__}), which "
             f"could not be built for them: {_checks.words_of(error)}"
         ) from error
+
+
+def check_batches(name: str, windows: object) -> None:
+    """Raises unless windows can be read again, in any order: an array, windows of a corpus, a list of batches."""
+    if not isinstance(windows, np.ndarray | Batches):
+        raise TypeError(
+            f"`{name}` must be windows of a corpus, an array of PCM (B, S) or a list of batches. "
+            f"Received: {type(windows).__name__}, which can be read in one order only. Put its batches into a list."
+        )
 
 
 def count_of(data: object) -> int | None:

@@ -12,6 +12,7 @@ from gruvlike._contracts import Tensor
 from gruvlike._step._stateless import StatelessStack, carries, inputs_of
 from gruvlike._step._step import Carried, Step, bounded
 from gruvlike.conditions import conditions_of
+from gruvlike.models._checking import check_batches
 from gruvlike.models._conditioning import supplied
 
 
@@ -59,6 +60,7 @@ def free_running_loss(model: Any, windows: Any, horizons: Sequence[int] = (1, 2,
     """
     horizons = _checks.horizons(horizons)
     longest = max(horizons)
+    check_batches("windows", windows)
     windows = supplied(windows, conditions_of(model.stack), model.encoder)
     center = ops.convert_to_numpy(model.normalizer.center)
     sums = np.zeros((3, longest))

@@ -341,8 +341,7 @@ class Generator:
             >>> seed, encoder, head = gl.tune.compose(2, 4000), gl.TimeBlocks(4), gl.heads.Mixture(components=2)
             >>> normalizer = gl.Standardizer().fit(seed, encoder)
             >>> stack = gl.recurrent_stack(4, units=(3,), head=head, random_seed=0)
-            >>> parts = {"encoder": encoder, "normalizer": normalizer, "head": head}
-            >>> generator = gl.Generator(stack, **parts, sample_rate=4000)
+            >>> generator = gl.Generator(stack, encoder=encoder, normalizer=normalizer, head=head, sample_rate=4000)
             >>> best, second = generator.takes(seed, 3, keep=2, seconds=0.5)
             >>> best.distance <= second.distance
             True
@@ -391,8 +390,7 @@ class Generator:
 
         The songs of all seeds run beside it, and lead it in turns of a beat, each as often as its weight says: its
         states and its frame are drawn to those of the one that leads. The frames of the seeds that conditions read
-        come in such turns, too; the beat and the mean of the leash are weighted means. Seeds of one tempo morph best:
-        of two tempos the song takes one between. docs/steering.md says how it sounds on the way.
+        come in such turns, too; beat and leash are weighted means. Seeds of one tempo morph best (docs/steering.md).
 
         Args:
             seeds: Seeds, as for `extend`, or memories that `listen` gave (with `bpm`, for instance), in the order in

@@ -123,7 +123,7 @@ def _check_folder(directory: Path) -> None:
     """Makes the folder, and raises before the first step if it cannot be written."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=directory):
+        with tempfile.TemporaryFile(dir=directory):
             pass
     except (FileExistsError, NotADirectoryError) as error:
         raise NotADirectoryError(

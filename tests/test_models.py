@@ -345,3 +345,23 @@ def test_the_relative_loss_is_that_of_the_plain_loss(melody):
     assert penalized["loss"] > 1.01 * plain["loss"]
     for other in (weighted, penalized):
         assert other["relative_loss"] == pytest.approx(plain["relative_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("call", ["fit", "validation", "evaluate", "predict"])
+def test_music_that_cannot_be_read_is_named_whatever_the_backend_makes_of_it(melody, tmp_path, call):
+    gl.audio.write(tmp_path / "tone.wav", melody[:8000], 8000)
+    corpus = gl.Corpus.build(tmp_path / "tone.wav", tmp_path / "music.h5", sample_rate=8000)
+    model = small_model(melody)
+    model.compile("adam")
+    with open(tmp_path / "music.h5", "r+b") as file:
+        file.seek(file.read().find(corpus[0].pcm[100:200].tobytes()))
+        file.write(b"rotten")
+    bad = gl.Corpus(tmp_path / "music.h5").windows(model.encoder, steps=10, batch_size=8, offset=0, shuffle=False)
+    calls = {
+        "fit": lambda: model.fit(bad, verbose=0),
+        "validation": lambda: model.fit(melody[None, :176], validation_data=bad, verbose=0),
+        "evaluate": lambda: model.evaluate(bad, verbose=0),
+        "predict": lambda: model.predict(bad, verbose=0),
+    }
+    with pytest.raises(ValueError, match=r"tone\.wav.*music\.h5"):
+        calls[call]()

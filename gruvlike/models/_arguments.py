@@ -1,7 +1,8 @@
 """Arguments of `fit` and its like that a model of sound takes in its own way, or cannot take."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -20,6 +21,21 @@ def bound(function: Callable[..., Any], x: Any, args: tuple[Any, ...], kwargs: M
     """
     found = inspect.signature(function).bind(x, *args, **kwargs).arguments
     return {**{name: value for name, value in found.items() if name != "kwargs"}, **found.get("kwargs", {})}
+
+
+@contextmanager
+def reading(*data: Any) -> Iterator[None]:
+    """Raises the error of windows that could not be read, where the backend has made another one of it."""
+    windows = [one for one in data if hasattr(one, "failure")]
+    for one in windows:
+        one.failure = None
+    try:
+        yield
+    except Exception as error:
+        failures = [one.failure for one in windows if one.failure is not None]
+        if failures and error is not failures[0]:
+            raise failures[0] from None
+        raise
 
 
 class Begun:

@@ -15,7 +15,7 @@ from gruvlike._step._step import Step
 from gruvlike.conditions import conditions_of
 from gruvlike.encoders import Encoder
 from gruvlike.heads import Head, Point
-from gruvlike.models._arguments import Begun, bound, check_pcm, refuse_targets, replicas, taken, weights_of
+from gruvlike.models._arguments import Begun, bound, check_pcm, reading, refuse_targets, replicas, taken, weights_of
 from gruvlike.models._baselines import baselines
 from gruvlike.models._checking import (
     check_compilation,
@@ -350,7 +350,8 @@ class AudioModel(keras.Model):
             for callback in keras.tree.flatten(options.get("callbacks") or []):
                 if isinstance(callback, FitHook):
                     fit = functools.partial(callback.wrap_fit, self, fit)
-            return fit(x, **options)
+            with reading(x, options.get("validation_data")):
+                return fit(x, **options)
         finally:
             self.training_windows = self.validation_windows = None
             self.high_pass_hz = self.high_pass_hz if begun.has_begun else before  # a refused call changes nothing
@@ -395,7 +396,8 @@ class AudioModel(keras.Model):
         x = options.pop("x")
         check_fitted(self.normalizer)
         check_windows("x", x, self.sample_rate)
-        return super().evaluate(supplied(x, self._conditions, self.encoder), **options)
+        with reading(x):
+            return super().evaluate(supplied(x, self._conditions, self.encoder), **options)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Computes outputs and targets as `keras.Model.predict` does, on windows of a corpus or arrays of PCM.
@@ -413,7 +415,8 @@ class AudioModel(keras.Model):
             [(1, 10, 16), (1, 10, 16)]
         """
         check_fitted(self.normalizer)
-        return super().predict(supplied(x, self._conditions, self.encoder), *args, **kwargs)
+        with reading(x):
+            return super().predict(supplied(x, self._conditions, self.encoder), *args, **kwargs)
 
     def _carry(self, batch_size: int, shuffle: bool) -> None:
         """Makes room for the states of `batch_size` lanes."""

@@ -107,6 +107,7 @@ class Windows(keras.utils.PyDataset):
         self.epoch = 0
         self.first_batch = 0
         self.supply: ConditionSupply | None = None
+        self.failure: Exception | None = None  # TensorFlow makes an error of its own of it
         self._begun = False
         self._tracks = _long_enough(list(corpus), self.span)
         # One track of each kind is checked, because a check by protocol takes longer than reading a window.
@@ -127,6 +128,13 @@ class Windows(keras.utils.PyDataset):
         return -(-self.count // self.batch_size) - self.first_batch
 
     def __getitem__(self, index: int) -> tuple[Batch]:
+        try:
+            return self._read(index)
+        except (ValueError, OSError) as error:
+            self.failure = error
+            raise
+
+    def _read(self, index: int) -> tuple[Batch]:
         tracks, starts = self._layout.locate(self._batch(index), self.epoch)
         if self._announces:  # each window is announced before the first is read: the disk reads them side by side
             for number, start in zip(tracks, starts, strict=True):

@@ -5,7 +5,7 @@ import soxr
 
 _SILENCE = 1e-6  # RMS; full scale is 1
 _BLOCK_SECONDS = 0.4  # of EBU R 128; a shorter sound is one block
-_LEAST_RATE = 8000  # below, the filters of EBU R 128 lie beyond the highest frequency
+_LEAST_RATE = 8000  # below, the filters of EBU R 128 reach the highest frequency: at 2000 Hz they are unstable
 
 
 def level_db(samples: np.ndarray, sample_rate: int | None = None) -> float:

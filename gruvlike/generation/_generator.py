@@ -399,7 +399,7 @@ class Generator:
             steps: As for `extend`.
             weights: A row of weights, one for each seed, for each of some places that lie evenly along the song.
                 `None`: from one seed to the next, at even distances. A single row holds for the whole song; with all
-                weight on one seed the song is the same as that of `extend`, to the last bit.
+                weight on one seed the song is that of `extend` with `choices=1`, to the last bit.
             temperature: As for `extend`.
             random_seed: As for `extend`.
             take: As for `extend`.

@@ -5,9 +5,9 @@ import pytest
 
 import gruvlike as gl
 from gruvlike.conditions import Meter
+from gruvlike.generation._bars import bar_pattern, likeness
 from gruvlike.generation._chosen import ChosenPast
 from gruvlike.generation._guard import Usual
-from gruvlike.generation._bars import bar_pattern, likeness
 
 RATE = 4000
 

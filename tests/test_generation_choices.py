@@ -83,6 +83,7 @@ def test_a_network_with_conditions_chooses(generator, seed):
     assert np.abs(chosen - generator.extend(seed, seconds=4, random_seed=1)).max() > 1e-3
 
 
+@pytest.mark.backends
 def test_a_clip_is_the_same_beside_others_and_a_longer_song_begins_the_same(generator, seed):
     other = seed[: 4 * RATE][::-1].copy()
     both = generator.extend([seed, other], seconds=3)

@@ -1,7 +1,6 @@
 """`gruvlike doctor`: its messages, and the faults that it finds."""
 
 import keras
-import numpy as np
 import pytest
 
 import gruvlike as gl
@@ -62,6 +61,6 @@ def test_bad_music(tmp_path, capsys):
     said = capsys.readouterr()
     assert "cannot be used" in said.out
     assert "none among 20 files" in said.err
-    gl.audio.write(tmp_path / "short.wav", np.full(8000, 0.1, "float32"), 8000)
+    gl.audio.write(tmp_path / "short.wav", gl.tune.compose(1, 8000), 8000)
     assert cli.main(["doctor", str(tmp_path / "short.wav")]) == 2
     assert "The check needs 3 s of music" in capsys.readouterr().err

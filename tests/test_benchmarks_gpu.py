@@ -91,6 +91,7 @@ def test_the_page_and_the_exit_code_tell_what_is_missing(bench, gpu, monkeypatch
     assert ("- **Not measured: training, float32: the time was up**" in text) == bool(missing)
 
 
+@pytest.mark.slow
 def test_weights_in_half_precision_have_a_row(gpu, network):
     row = gpu.generate_row("job", network, {**SIZES, "steps": 1}, 1, 1e9, "bfloat16")
     assert row.ours > 0

@@ -63,8 +63,14 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("what", ["weights", "moments"])
-@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize(
+    ("what", "epoch"),
+    [
+        ("moments", 1),
+        ("weights", 2),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in [("weights", 1), ("moments", 2)]),
+    ],
+)
 def test_nan_by_the_only_update_of_an_epoch(parts, tmp_path, what, epoch):
     """No loss of a batch shows it. Weights and optimizer go back, and no file of the run is spoiled."""
     model, whole = make_model(), make_model()

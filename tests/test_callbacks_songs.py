@@ -209,6 +209,7 @@ def test_the_model_at_the_end_is_measured_also_within_an_epoch(small, tmp_path, 
     assert all(map(np.array_equal, best, model.get_weights())) == (distance < 1)
 
 
+@pytest.mark.slow
 def test_measuring_takes_a_bounded_share_of_the_time(small, monkeypatch):
     clock = iter(range(0, 10**6, 10))
     monkeypatch.setattr("gruvlike.callbacks._throttle.time", SimpleNamespace(monotonic=lambda: next(clock)))

@@ -293,7 +293,11 @@ WORKS = [
 ]
 
 
-@pytest.mark.parametrize("feature", WORKS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "feature",
+    [pytest.param(one, marks=pytest.mark.slow) if one is quantized_stacks else one for one in WORKS],
+    ids=lambda one: one.__name__,
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_it_works(feature, tmp_path):
     feature(tmp_path)

@@ -284,11 +284,12 @@ def _initial(layer: keras.layers.RNN, batch_size: Any) -> list[Any]:
 class _Traced(keras.layers.Layer):
     """A call of a model of which only the shapes are computed: Keras does so for a layer that does not tell its own."""
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, run: _Run):
         super().__init__()
-        self.model = model
+        self.model, self.run = model, run
 
     def call(self, inputs: Any) -> Tensor:
+        self.run.clear()  # torch calls a second time where its first try, without numbers, fails
         return self.model(inputs, training=False)
 
 
@@ -321,7 +322,7 @@ class StatelessStack:
         inputs = [keras.KerasTensor((1, 1, one.shape[-1]), one.dtype) for one in self.model.inputs]
         self._run.clear()
         try:
-            _Traced(self.model)(inputs if len(inputs) > 1 else inputs[0])
+            _Traced(self.model, self._run)(inputs if len(inputs) > 1 else inputs[0])
             return list(self._run.used)
         finally:
             self._run.clear()

@@ -15,24 +15,15 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from _fuzz_models import RATE, members_of, write
+from _fuzz_runs import FORGERIES, fit, forge, make_model, make_parts
 
 import gruvlike as gl
-from gruvlike.callbacks import _checkpoint, run_callbacks
+from gruvlike.callbacks import _checkpoint
 
 pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("plain_curves")]
 
-RATE = 8000
 MB = 2**20
-
-
-def make_model(optimizer="sgd"):
-    encoder = gl.TimeBlocks(50)
-    normalizer = gl.GlobalScale().fit(gl.tune.compose(1, RATE), encoder)
-    start = keras.initializers.GlorotUniform(seed=5)
-    layers = [keras.layers.Dense(4, kernel_initializer=start), keras.layers.Dense(50, kernel_initializer=start)]
-    model = gl.AudioModel(encoder, normalizer, keras.Sequential([keras.Input((None, 50)), *layers]), RATE)
-    model.compile(optimizer, run_eagerly=True)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +32,6 @@ def honest(tmp_path_factory):
     path = tmp_path_factory.mktemp("honest") / "model.keras"
     make_model().save(path)
     return members_of(path)
-
-
-def members_of(path):
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def write(path, members, compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
 
 
 def with_config(members, change):
@@ -225,20 +204,6 @@ def test_mutants_of_a_model(honest, tmp_path, caplog):
     assert found.count("refused") > 5
 
 
-@pytest.mark.slow
-def test_many_mutants_of_a_model(honest, tmp_path, caplog):
-    path, random = tmp_path / "mutant.keras", np.random.default_rng(1)
-    found = {outcome(write(path, members)) for members in mutants(honest, 400, random_seed=1)}
-    whole = write(path, honest).read_bytes()
-    for _ in range(200):
-        data = bytearray(whole)
-        for place in random.integers(0, len(data), 3):
-            data[place] = random.integers(0, 256)
-        path.write_bytes(data)
-        found.add(outcome(path))
-    assert found == {"loaded", "refused"}
-
-
 # --- code, and files of others
 
 
@@ -303,16 +268,7 @@ def test_members_with_paths_stay_inside(honest, tmp_path):
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("folder")
-    gl.audio.write(folder / "a.wav", gl.tune.compose(4, RATE), RATE)
-    return gl.Corpus.build(folder, folder / "music.h5", sample_rate=RATE).split(validation=0.3)
-
-
-def fit(parts, directory, epochs, extra=()):
-    model = make_model()
-    windows = [part.windows(model.encoder, steps=6, batch_size=16) for part in parts]
-    callbacks = [*extra, *run_callbacks(directory, preview_every=0)]
-    return model.fit(windows[0], validation_data=windows[1], epochs=epochs, verbose=0, callbacks=callbacks)
+    return make_parts(tmp_path_factory.mktemp("folder"))
 
 
 @pytest.fixture(scope="module")
@@ -320,37 +276,6 @@ def run(parts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "a"
     fit(parts, folder, 2, [keras.callbacks.ModelCheckpoint(folder.parent / "kept.keras", save_best_only=True)])
     return folder
-
-
-def forge(path, change):
-    """Changes the state of the training in a checkpoint."""
-    members = members_of(path)
-    about = json.loads(members["training.json"])
-    about = change(about) or about
-    return write(path, {**members, "training.json": about if isinstance(about, str) else json.dumps(about)})
-
-
-FORGERIES = {
-    "no progress": lambda about: {**about, "progress": {}},
-    "a list": lambda about: "[]",
-    "deep": lambda about: "[" * 100_000,
-    "deep states": lambda about: '{"version":1,"states":' + '{"dict":' * 300 + "1" + "}" * 300 + "}",
-    "rows": lambda about: about["progress"].update(rows="x"),
-    "rows of numbers": lambda about: about["progress"].update(rows=[1]),
-    "rows without an epoch": lambda about: about["progress"].update(rows=[{"loss": 1.0}]),
-    "epoch": lambda about: about["progress"].update(epoch=-5),
-    "epoch of text": lambda about: about["progress"].update(epoch="x"),
-    "endless seconds": lambda about: about["progress"].update(seconds=float("inf")),
-    "identity": lambda about: about["progress"].update(identity=[]),
-    "identity of parts": lambda about: about["progress"]["identity"].update(optimizer=1),
-    "more progress": lambda about: about["progress"].update(more=1),
-    "states": lambda about: {**about, "states": [1]},
-    "no states": lambda about: {**about, "states": []},
-    "an array that is not there": lambda about: {**about, "states": [["metrics", {"array": 10**9}]]},
-    "version": lambda about: {**about, "version": "1"},
-    "unsaved": lambda about: {**about, "unsaved": 10**9},
-    "checksum": lambda about: {**about, "checksum": []},
-}
 
 
 @pytest.mark.parametrize("kind", FORGERIES)

@@ -30,6 +30,9 @@ FORGERIES: dict[str, Change] = {
     "epoch": lambda about: about["progress"].update(epoch=-5),
     "epoch of text": lambda about: about["progress"].update(epoch="x"),
     "endless seconds": lambda about: about["progress"].update(seconds=float("inf")),
+    "seconds beyond all floats": lambda about: about["progress"].update(seconds=10**400),
+    "numbers beyond all floats": lambda about: about["progress"]["rows"][0].update(loss=10**400),
+    "numbers beyond all integers": lambda about: about["progress"]["baselines"].update(mean=2**70),
     "identity": lambda about: about["progress"].update(identity=[]),
     "identity of parts": lambda about: about["progress"]["identity"].update(optimizer=1),
     "more progress": lambda about: about["progress"].update(more=1),
@@ -78,6 +81,16 @@ def fit(
     return model.fit(windows[0], validation_data=windows[1], epochs=epochs, verbose=0, callbacks=callbacks)
 
 
+def deciding() -> "list[keras.callbacks.Callback]":
+    """Returns callbacks whose states a run keeps."""
+    from keras.callbacks import EarlyStopping, ReduceLROnPlateau
+
+    from gruvlike.callbacks import CosineOverTime
+
+    on = {"monitor": "val_loss", "patience": 9, "mode": "min"}
+    return [EarlyStopping(**on), ReduceLROnPlateau(**on), CosineOverTime(minutes=60)]
+
+
 def forge(path: Path, change: Change) -> Path:
     """Changes the state of the training in a checkpoint."""
     members = members_of(path)
@@ -88,10 +101,8 @@ def forge(path: Path, change: Change) -> Path:
 
 def seeds(folder: Path) -> None:
     """Trains two epochs."""
-    from keras.callbacks import ModelCheckpoint
-
     (folder / "music").mkdir()
-    fit(make_parts(folder / "music"), folder / "seed", 2, [ModelCheckpoint(folder / "kept.keras", save_best_only=True)])
+    fit(make_parts(folder / "music"), folder / "seed", 2, deciding())
 
 
 def make_odd(path: Path, kind: str, random: random.Random) -> None:
@@ -148,7 +159,7 @@ def attempt(path: Path, folder: Path) -> dict[str, int]:
 
     parts = gl.Corpus(folder / "music" / "music.h5").split(validation=0.3)
     refused = []
-    for use in (gl.load, read_run, lambda run: fit(parts, run, 3)):
+    for use in (gl.load, read_run, lambda run: fit(parts, run, 3, deciding())):
         try:
             use(path)
         except (ValueError, OSError) as error:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import time
 import tracemalloc
 import zipfile
@@ -16,10 +17,11 @@ import keras
 import numpy as np
 import pytest
 from _fuzz_models import RATE, members_of, write
-from _fuzz_runs import FORGERIES, fit, forge, make_model, make_parts
+from _fuzz_runs import FORGERIES, deciding, fit, forge, make_model, make_parts
 
 import gruvlike as gl
-from gruvlike.callbacks import _checkpoint
+from gruvlike.callbacks import _checkpoint, _previews
+from gruvlike.listening import read_run
 
 pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("plain_curves")]
 
@@ -355,3 +357,85 @@ def test_links_in_a_run_folder_leave_their_targets_alone(parts, run, tmp_path, n
     before = target.read_bytes()
     fit(parts, folder, 3)
     assert target.read_bytes() == before
+
+
+NAMES = ("newest.keras", "best.keras", "history.jsonl", "history.csv", "config.json", "summary.txt", "lock")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with a name")
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_waits_for_a_pipe_in_a_run_folder(parts, run, tmp_path, name, caplog):
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    previous = signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"waits for {name}"))
+    signal.alarm(20)
+    try:
+        if name == "config.json":
+            with pytest.raises(FileNotFoundError, match=r"config\.json"):
+                read_run(folder)
+        else:
+            assert read_run(folder).history.keys() >= ({"loss"} if name != "history.jsonl" else set())
+        fit(parts, folder, 3)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
+    assert name in ("lock", "best.keras") or (folder / name).is_file()
+
+
+def states_of(change):
+    def changed(about):
+        for state in about["states"]:
+            if state[0] == "CosineOverTime":
+                state[1] = change
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        states_of({"dict": {}}),
+        states_of({"dict": {"seconds": "x", "updates": 1, "highest": 1.0}}),
+        states_of({"dict": {"seconds": 1, "updates": float("inf"), "highest": 1.0}}),
+    ],
+    ids=["none", "text", "endless"],
+)
+def test_states_that_a_callback_cannot_take_are_refused_by_their_file(parts, tmp_path, change):
+    fit(parts, tmp_path, 1, deciding())
+    forge(tmp_path / "newest.keras", change)
+    before = (tmp_path / "newest.keras").read_bytes()
+    with pytest.raises(ValueError, match=r"states of a run must be .*newest\.keras"):
+        fit(parts, tmp_path, 2, deciding())
+    assert (tmp_path / "newest.keras").read_bytes() == before
+
+
+def test_the_settings_and_the_history_of_a_strange_run_are_read_or_refused_by_its_name(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / "history.jsonl").write_bytes(b'{"epoch": 0, "loss": %d, "x": 1.5}\n\xff\xfe\n' % 10**400)
+    history = read_run(folder).history
+    assert np.isnan(history["loss"]).all()
+    assert history["x"] == [1.5]
+    config = json.loads((folder / "config.json").read_text())
+
+    def refuses(match, **changes):
+        (folder / "config.json").write_text(json.dumps({**config, **changes}))
+        with pytest.raises((ValueError, OSError), match=match) as caught:
+            read_run(folder)
+        assert str(folder) in str(caught.value)
+
+    refuses("must be there", corpora={"train": "nowhere.h5"})
+    refuses("must be known", corpora=7)
+    track = config["parts"]["train"][0]
+    refuses("must hold", parts={"train": [{**track, "hash": 1}]})
+    refuses("lies within", parts={"train": [{**track, "stop": 10**400}]})
+
+
+def test_measures_of_previews_that_are_no_table_are_left_out(tmp_path):
+    path = tmp_path / "measures.csv"
+    path.write_bytes(b'epoch,a\n1,2\n\xff\xb2,3\n4,"' + b"x" * 200_000 + b'"\n')
+    assert _previews._rows_of(path)[0] == {"epoch": "1", "a": "2"}
+    assert [_previews._epoch_of({"epoch": text}) for text in ("3", "²", "", "x")] == [3, np.inf, np.inf, np.inf]
+    path.unlink()
+    os.mkfifo(path)
+    assert _previews._rows_of(path) == []

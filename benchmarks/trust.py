@@ -35,7 +35,8 @@ def cases_of(name: str, count: int, folder: Path) -> list[_fuzz.Case]:
     """Tries the files that have not been tried yet, and returns the cases of all."""
     done = folder / f"{name}-{fingerprint()}.jsonl"
     lines = done.read_text().splitlines() if done.exists() else []
-    cases = [_fuzz.Case(*json.loads(line)) for line in lines if line.endswith("]")]
+    cases = [_fuzz.Case(*json.loads(line)) for line in lines if line.endswith("]")]  # a kill cuts the last line short
+    done.write_text("".join(f"{json.dumps(case)}\n" for case in cases))
     left = sorted(set(range(count)) - {case.number for case in cases})
     with done.open("a") as file, tqdm(desc=name, total=count, initial=len(cases), unit=" files", disable=None) as bar:
         for case in _fuzz.Fuzz(name, folder).cases(left) if left else ():

@@ -19,6 +19,7 @@ import select
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -101,7 +102,7 @@ class Worker:
         environment = {**threads, **quiet, **os.environ, "PYTHONPATH": paths}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         process = subprocess.Popen(self.command, env=environment, text=True, **pipes)
-        if process.stdout.readline() != "ready\n":  # to import the package takes no time of a file
+        if process.stdout.readline() != "ready\n":
             raise RuntimeError(f"The process cannot begin: {' '.join(self.command)}")
         return process
 
@@ -126,6 +127,10 @@ def serve(name: str, folder: Path) -> None:
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: words.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger().addHandler(handler)
+    with tempfile.TemporaryDirectory() as warm:  # to import and to compile takes no time of the first file
+        seed = min(folder.glob("seed*"))
+        _copy(seed, Path(warm, seed.name))
+        attempt(Path(warm, seed.name), folder)
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         path, start = line.rstrip("\n"), time.monotonic()
@@ -191,6 +196,7 @@ class Fuzz:
             if judged(told, told, path, 0)[0] != "accepted":
                 raise RuntimeError(f"The honest {seed} must be accepted. Received: {told}.")
             _remove(path)
+        self.close()
         return found
 
     def _worker(self) -> Worker:

@@ -2,8 +2,8 @@
 
     python benchmarks/trust.py [--sounds 10000] [--corpora 1500] [--models 850] [--runs 76]
 
-It can be stopped and started again: it goes on, as long as no file of the package or of the fuzz has changed. Files
-that were found stay in the folder; `python tests/_fuzz.py TARGET --start NUMBER --count 1` tries one of them again.
+It can be stopped and started again: it goes on, as long as the code that it judges has not changed. Files that
+were found stay in the folder; `python tests/_fuzz.py TARGET --start NUMBER --count 1` tries one of them again.
 """
 
 import argparse
@@ -22,18 +22,25 @@ sys.path.insert(0, str(ROOT / "tests"))
 import _fuzz  # noqa: E402  (the folder of tests is no package)
 
 COUNTS = {"sounds": 10_000, "corpora": 1500, "models": 850, "runs": 76}
+# The modules that reading takes; models and run folders take the whole package.
+USED = {
+    "sounds": ("_checks", "_files", "audio"),
+    "corpora": ("_checks", "_contracts", "_files", "_music", "audio", "corpus", "rhythm", "windows"),
+}
 NAMES = {"sounds": "sound files", "corpora": "corpora", "models": "models", "runs": "run folders"}
 
 
-def fingerprint() -> str:
-    """Returns a name of the code that is judged: of each file of the package and of the fuzz."""
-    files = [*sorted((ROOT / "gruvlike").rglob("*.py")), *sorted((ROOT / "tests").glob("_*.py"))]
+def fingerprint(name: str) -> str:
+    """Returns a name of the code that is judged: of all files that a target uses, and of the fuzz."""
+    package = ROOT / "gruvlike"
+    used = [path for one in USED.get(name, [""]) for path in [package / f"{one}.py", *(package / one).rglob("*.py")]]
+    files = [*sorted(path for path in used if path.is_file()), *sorted((ROOT / "tests").glob("_*.py"))]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 def cases_of(name: str, count: int, folder: Path) -> list[_fuzz.Case]:
     """Tries the files that have not been tried yet, and returns the cases of all."""
-    done = folder / f"{name}-{fingerprint()}.jsonl"
+    done = folder / f"{name}-{fingerprint(name)}.jsonl"
     lines = done.read_text().splitlines() if done.exists() else []
     cases = [_fuzz.Case(*json.loads(line)) for line in lines if line.endswith("]")]  # a kill cuts the last line short
     done.write_text("".join(f"{json.dumps(case)}\n" for case in cases))

@@ -179,12 +179,12 @@ class Fuzz:
         self.name, self.folder, self.workers = name, folder, workers
         self._target, self._own, self._all = target_of(name), threading.local(), list[Worker]()
         self._seeds = self.folder / "seeds" / name
-        if not self._seeds.exists():
-            making = self._seeds.with_name(f"{name}.new")
-            shutil.rmtree(making, ignore_errors=True)
-            making.mkdir(parents=True)
-            self._target.seeds(making)
-            making.rename(self._seeds)
+        whole = self._seeds / "whole"  # a run names the path of its corpus: the folder cannot be renamed at the end
+        if not whole.exists():
+            shutil.rmtree(self._seeds, ignore_errors=True)
+            self._seeds.mkdir(parents=True)
+            self._target.seeds(self._seeds)
+            whole.touch()
         self._honest = self._tell_honest()
 
     def _tell_honest(self) -> dict[Path, dict[str, Any]]:

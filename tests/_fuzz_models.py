@@ -47,8 +47,8 @@ def seeds(folder: Path) -> None:
     stack = gl.recurrent_stack(encoder.features, units=(4, 4), dropout=0.1)
     _save(folder / "seed-stack.keras", gl.AudioModel(encoder, normalizer, stack, RATE), "adam")
     encoder = gl.LogSpectrum(frame_size=128, hop=64)
-    normalizer = gl.PrincipalComponents(4).fit(gl.tune.compose(2, RATE), encoder)
-    head = gl.Mixture(components=2)
+    normalizer = gl.normalizers.PrincipalComponents(4).fit(gl.tune.compose(2, RATE), encoder)
+    head = gl.heads.Mixture(components=2)
     memory = {"clock": gl.Clock(), "lags": gl.Lags(beats=(1,)), "anchor": gl.Anchor(beats=2)}
     stack = gl.recurrent_stack(normalizer.width, cell="gru", units=(4,), head=head, **memory)
     _save(folder / "seed-full.keras", gl.AudioModel(encoder, normalizer, stack, RATE, head=head), "adam")

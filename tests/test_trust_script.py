@@ -41,7 +41,7 @@ def test_the_table_of_trust_is_written_and_goes_on(trust, tmp_path, monkeypatch,
     kept.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert trust.main(["--sounds", "6", *words]) == 1
     assert ": hang: " in capsys.readouterr().out
-    monkeypatch.setattr(trust, "fingerprint", lambda: "another version")
+    monkeypatch.setattr(trust, "fingerprint", lambda name: "another version")
     assert trust.main(["--sounds", "1", *words]) == 0  # the figures of another version do not count
     assert tried[6:] == [0]
 

@@ -31,7 +31,9 @@ FORGERIES: dict[str, Change] = {
     "epoch of text": lambda about: about["progress"].update(epoch="x"),
     "endless seconds": lambda about: about["progress"].update(seconds=float("inf")),
     "seconds beyond all floats": lambda about: about["progress"].update(seconds=10**400),
-    "numbers beyond all floats": lambda about: about["progress"]["rows"][0].update(loss=10**400),
+    "numbers beyond all floats": lambda about: about["progress"].update(
+        rows=[{"epoch": 0, "seconds": 1.0, "loss": 10**400}]
+    ),
     "numbers beyond all integers": lambda about: about["progress"]["baselines"].update(mean=2**70),
     "identity": lambda about: about["progress"].update(identity=[]),
     "identity of parts": lambda about: about["progress"]["identity"].update(optimizer=1),

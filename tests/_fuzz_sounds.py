@@ -81,9 +81,15 @@ TRUSTED = {
 }
 
 
+BARE = {"seed.mp3", "seed-s.aac", "seed-s.ac3", "seed-s.mp2", "seed-s.ts", "seed-mp3.wav", "seed-ac3.wav"}
+
+
 def is_undeniable(seed: Path, path: Path) -> bool:
     """Returns whether bytes were changed that nothing can deny."""
     if seed.name == "seed-s.amr":  # any byte begins a frame of AMR
         return True
     before, after = seed.read_bytes(), path.read_bytes()
+    more = after[len(before) :]
+    if seed.name in BARE and more and after == before + before[-len(more) :]:  # sounds end to end are all read
+        return True
     return any(before[at] != after[at] for at in TRUSTED.get(seed.name, ()) if at < min(len(before), len(after)))

@@ -27,6 +27,7 @@ USED = {
     "sounds": ("_checks", "_files", "audio"),
     "corpora": ("_checks", "_contracts", "_files", "_music", "audio", "corpus", "rhythm", "windows"),
 }
+HELPERS = {"sounds": ["sounds"], "corpora": ["corpora"], "models": [], "runs": ["fuzz_models"]}
 NAMES = {"sounds": "sound files", "corpora": "corpora", "models": "models", "runs": "run folders"}
 
 
@@ -34,7 +35,8 @@ def fingerprint(name: str) -> str:
     """Returns a name of the code that is judged: of all files that a target uses, and of the fuzz."""
     package = ROOT / "gruvlike"
     used = [path for one in USED.get(name, [""]) for path in [package / f"{one}.py", *(package / one).rglob("*.py")]]
-    files = [*sorted(path for path in used if path.is_file()), *sorted((ROOT / "tests").glob("_*.py"))]
+    fuzz = [ROOT / "tests" / f"_{one}.py" for one in ("fuzz", f"fuzz_{name}", *HELPERS[name])]
+    files = [*sorted(path for path in used if path.is_file()), *fuzz]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 

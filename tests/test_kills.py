@@ -70,13 +70,13 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(("trials", "times"), [(2, 10), pytest.param(20, 40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("trials", "times"), [(1, 10), pytest.param(20, 40, marks=pytest.mark.slow)])
 def test_a_killed_save_leaves_the_earlier_model_or_the_new_one(folder, trials, times):
     killed(SAVE.format(times=times), trials, folder)
 
 
 @pytest.mark.parametrize(
-    ("trials", "times", "seconds"), [(2, 1, 300), pytest.param(20, 2, 1800, marks=pytest.mark.slow)]
+    ("trials", "times", "seconds"), [(1, 1, 300), pytest.param(20, 2, 1800, marks=pytest.mark.slow)]
 )
 def test_a_killed_song_leaves_the_earlier_one_or_the_new_one(folder, trials, times, seconds):
     gl.audio.write(folder / "seed.wav", gl.tune.compose(2, RATE), RATE)

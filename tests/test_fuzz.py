@@ -52,6 +52,7 @@ def bad(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(_fuzz, "MEGABYTES", 200)
+    monkeypatch.setattr(_fuzz, "_PATIENCE", 2)
     return tmp_path
 
 

@@ -34,7 +34,7 @@ def attempt(path, folder):
     if kind == "hang":
         time.sleep(60)
     if kind == "memory":
-        bytes(range(256)) * (1 << 19)
+        bytes(range(256)) * (5 << 19)
     if kind == "a word":
         import logging
         logging.getLogger("x").warning("Not whole: %s", path)
@@ -51,7 +51,7 @@ def bad(tmp_path, monkeypatch):
     (tmp_path / "_fuzz_bad.py").write_text(textwrap.dedent(BAD))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(_fuzz, "MEGABYTES", 100)
+    monkeypatch.setattr(_fuzz, "MEGABYTES", 500)
     monkeypatch.setattr(_fuzz, "_PATIENCE", 5)
     return tmp_path
 

@@ -36,11 +36,19 @@ def at_most(name: str, value: object, most: int) -> int:
 
 def number(name: str, value: object, low: float = -math.inf, high: float = math.inf, open_low: bool = False) -> float:
     """Returns `value` as a float, or raises if it is not finite and in [low, high] (`open_low`: low excluded)."""
-    found = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    found = as_float(value)
     if not math.isfinite(found) or not low <= found <= high or (open_low and found == low):
         bracket = "(" if open_low else "["
         raise ValueError(f"`{name}` must be a finite number in {bracket}{low}, {high}]. Received: {name}={value!r}.")
     return found
+
+
+def as_float(value: object) -> float:
+    """Returns a number as a float, and NaN for all else: for an integer beyond all floats, too."""
+    try:
+        return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def shares(name: str, weights: object, count: int) -> list[float]:

@@ -87,6 +87,22 @@ def test_packets_that_are_missing_are_seen_by_their_times(tmp_path, caplog):
     assert "gap.webm': 1.50 s are missing in it, the first of them after 0.99 s" in caplog.text
 
 
+def test_a_webm_without_a_length_whose_blocks_break_off_is_reported(sounds, tmp_path, caplog):
+    """FFmpeg ends there as if the file did; a recording of a browser has no length that would deny it."""
+    data = (sounds[0] / "s.webm").read_bytes()
+    live = data.replace(b"\x44\x89\x88", b"\xec\x40\x08")  # the length becomes an element without a meaning
+    assert live != data
+    path, whole = tmp_path / "live.webm", sounds[1]["s.webm"]
+    path.write_bytes(live)
+    assert read_or_word(path, whole, caplog) == 0
+    assert not caplog.records
+    starts = [found.start() for found in re.finditer(rb"\xa3(?:[\x80-\xff]|[\x40-\x7f].)\x81", live, re.DOTALL)]
+    at = starts[-40]  # in the last cluster: FFmpeg goes on with the next one
+    path.write_bytes(live[:at] + bytes(4) + live[at + 4 :])
+    assert read_or_word(path, whole, caplog) > 0.5
+    assert re.search(r"live\.webm.* after \d+\.\d\d s, at byte", caplog.text)
+
+
 def test_the_words_about_a_hole_in_an_mp3_tell_where_it_is(sounds, tmp_path, caplog):
     data = bytearray((sounds[0] / "s.mp3").read_bytes())
     middle = len(data) // 2

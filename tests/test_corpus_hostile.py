@@ -1,6 +1,5 @@
 """Corpus files from strangers: whatever is in them, `Corpus` opens it or raises ValueError with the file's name."""
 
-import json
 import random
 import struct
 import tracemalloc
@@ -8,7 +7,8 @@ import tracemalloc
 import h5py
 import numpy as np
 import pytest
-from _corpora import RATE, flipped, made, noise, place_of, python
+from _corpora import RATE, flipped, made, noise, place_of
+from _fuzz_corpora import mutated, seed_file
 
 from gruvlike import Corpus
 from gruvlike.corpus import _file, _headers
@@ -210,38 +210,6 @@ def test_honest_headers_are_well_within_the_limit(tmp_path, monkeypatch, length)
     assert left[-1] > left[0] / 3
 
 
-def mutated(data, random):
-    """Returns a corpus file with some damage: to bytes, to numbers, by what is missing, doubled or moved."""
-    data = bytearray(data)
-    for _ in range(random.choice((1, 1, 2, 5, 20))):
-        place, size = random.randrange(len(data)), random.choice((1, 2, 4, 8, 40, 300))
-        match random.randrange(7):
-            case 0:
-                data[place] ^= 1 << random.randrange(8)
-            case 1:
-                data[place : place + 8] = struct.pack("<Q", random.choice((0, 1, 255, 2**16, 2**32 - 1, 2**64 - 1)))
-            case 2:
-                del data[place : place + size]
-            case 3:
-                data[place:place] = random.randbytes(size)
-            case 4:
-                data[place : place + size] = bytes(size)
-            case 5:
-                other = random.randrange(len(data))
-                data[place : place + size] = data[other : other + size]
-            case 6:
-                data[place : place + 8] = struct.pack("<Q", random.randrange(len(data)))
-    return bytes(data[: random.randrange(len(data))] if random.random() < 0.1 else data)
-
-
-def seed_file(path):
-    pcm = noise(12, 40)
-    about = {"hash": "0" * 64, "peak": 0.5, "rms": 0.1, "clipped": 0, "source": "/music/a.wav"}
-    beat = {"beat_seconds": 0.5, "phase_seconds": 0.1, "confidence": 0.9}
-    _file.write(path, RATE, 20.0, (({"name": f"{k}.wav", **about, **beat}, one) for k, one in enumerate(pcm)))
-    return path.read_bytes()
-
-
 def test_mutated_corpora(tmp_path):
     data, path, chance = seed_file(tmp_path / "a.h5"), tmp_path / "b.h5", random.Random(1)
     found = []
@@ -249,56 +217,6 @@ def test_mutated_corpora(tmp_path):
         path.write_bytes(mutated(data, chance))
         found.append(opened(path) == "refused")
     assert 50 < sum(found) < 300  # some damage does not matter, most does
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("random_seed", range(4))
-def test_mutated_corpora_under_limits(tmp_path, random_seed):
-    """Each file in a process of its own, with 20 s and 1 GB: opened, verified, read in windows, built onto."""
-    (tmp_path / "seed.h5").write_bytes(seed_file(tmp_path / "a.h5"))
-    done = json.loads(python(UNDER_LIMITS, random_seed, 500, tmp_path, cwd=tmp_path).splitlines()[-1])
-    assert done["odd"] == []
-    assert done["refused"] > 100
-    assert done["read"] > 20
-
-
-UNDER_LIMITS = f"""
-    import json, os, random, resource, signal, sys
-    sys.path.insert(0, {str(__file__.rpartition("/")[0])!r})
-    from test_corpus_hostile import mutated
-    import gruvlike as gl
-    from types import SimpleNamespace
-    chance, folder = random.Random(int(sys.argv[1])), sys.argv[3]
-    seed, path = open(folder + "/seed.h5", "rb").read(), folder + "/b.h5"
-    encoder = SimpleNamespace(hop=10, span=lambda steps: 10 * steps)
-    def tried():
-        try:
-            corpus = gl.Corpus(path)
-            corpus.verify()
-            for batch in corpus.windows(encoder, steps=2, batch_size=4): pass
-            return 10
-        except (ValueError, OSError) as error:
-            return 11 if path in str(error) else 12
-        except BaseException as error:
-            print(type(error), error)
-            return 13
-    import keras, gruvlike.windows
-    tally = dict(read=0, refused=0, odd=[])
-    for number in range(int(sys.argv[2])):
-        open(path, "wb").write(mutated(seed, chance))
-        pid = os.fork()
-        if not pid:
-            resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
-            signal.alarm(20)
-            os._exit(tried())
-        _, status, used = os.wait4(pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        if code == 10: tally["read"] += 1
-        elif code == 11: tally["refused"] += 1
-        else: tally["odd"].append([number, code])
-        if used.ru_maxrss > 2**20: tally["odd"].append([number, "memory", used.ru_maxrss])
-    print(json.dumps(tally))
-"""
 
 
 def test_a_newer_layout_is_not_called_damaged(tmp_path):

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import time
 import tracemalloc
 import zipfile
@@ -15,24 +16,16 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from _fuzz_models import RATE, members_of, write
+from _fuzz_runs import FORGERIES, deciding, fit, forge, make_model, make_parts
 
 import gruvlike as gl
-from gruvlike.callbacks import _checkpoint, run_callbacks
+from gruvlike.callbacks import _checkpoint, _previews
+from gruvlike.listening import read_run
 
 pytestmark = pytest.mark.usefixtures("plain_curves")
 
-RATE = 8000
 MB = 2**20
-
-
-def make_model(optimizer="sgd"):
-    encoder = gl.TimeBlocks(50)
-    normalizer = gl.GlobalScale().fit(gl.tune.compose(1, RATE), encoder)
-    start = keras.initializers.GlorotUniform(seed=5)
-    layers = [keras.layers.Dense(4, kernel_initializer=start), keras.layers.Dense(50, kernel_initializer=start)]
-    model = gl.AudioModel(encoder, normalizer, keras.Sequential([keras.Input((None, 50)), *layers]), RATE)
-    model.compile(optimizer, run_eagerly=True)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +34,6 @@ def honest(tmp_path_factory):
     path = tmp_path_factory.mktemp("honest") / "model.keras"
     make_model().save(path)
     return members_of(path)
-
-
-def members_of(path):
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def write(path, members, compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
 
 
 def with_config(members, change):
@@ -225,20 +206,6 @@ def test_mutants_of_a_model(honest, tmp_path, caplog):
     assert found.count("refused") > 5
 
 
-@pytest.mark.slow
-def test_many_mutants_of_a_model(honest, tmp_path, caplog):
-    path, random = tmp_path / "mutant.keras", np.random.default_rng(1)
-    found = {outcome(write(path, members)) for members in mutants(honest, 400, random_seed=1)}
-    whole = write(path, honest).read_bytes()
-    for _ in range(200):
-        data = bytearray(whole)
-        for place in random.integers(0, len(data), 3):
-            data[place] = random.integers(0, 256)
-        path.write_bytes(data)
-        found.add(outcome(path))
-    assert found == {"loaded", "refused"}
-
-
 # --- code, and files of others
 
 
@@ -303,16 +270,7 @@ def test_members_with_paths_stay_inside(honest, tmp_path):
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("folder")
-    gl.audio.write(folder / "a.wav", gl.tune.compose(4, RATE), RATE)
-    return gl.Corpus.build(folder, folder / "music.h5", sample_rate=RATE).split(validation=0.3)
-
-
-def fit(parts, directory, epochs, extra=()):
-    model = make_model()
-    windows = [part.windows(model.encoder, steps=6, batch_size=16) for part in parts]
-    callbacks = [*extra, *run_callbacks(directory, preview_every=0)]
-    return model.fit(windows[0], validation_data=windows[1], epochs=epochs, verbose=0, callbacks=callbacks)
+    return make_parts(tmp_path_factory.mktemp("folder"))
 
 
 @pytest.fixture(scope="module")
@@ -320,37 +278,6 @@ def run(parts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "a"
     fit(parts, folder, 2, [keras.callbacks.ModelCheckpoint(folder.parent / "kept.keras", save_best_only=True)])
     return folder
-
-
-def forge(path, change):
-    """Changes the state of the training in a checkpoint."""
-    members = members_of(path)
-    about = json.loads(members["training.json"])
-    about = change(about) or about
-    return write(path, {**members, "training.json": about if isinstance(about, str) else json.dumps(about)})
-
-
-FORGERIES = {
-    "no progress": lambda about: {**about, "progress": {}},
-    "a list": lambda about: "[]",
-    "deep": lambda about: "[" * 100_000,
-    "deep states": lambda about: '{"version":1,"states":' + '{"dict":' * 300 + "1" + "}" * 300 + "}",
-    "rows": lambda about: about["progress"].update(rows="x"),
-    "rows of numbers": lambda about: about["progress"].update(rows=[1]),
-    "rows without an epoch": lambda about: about["progress"].update(rows=[{"loss": 1.0}]),
-    "epoch": lambda about: about["progress"].update(epoch=-5),
-    "epoch of text": lambda about: about["progress"].update(epoch="x"),
-    "endless seconds": lambda about: about["progress"].update(seconds=float("inf")),
-    "identity": lambda about: about["progress"].update(identity=[]),
-    "identity of parts": lambda about: about["progress"]["identity"].update(optimizer=1),
-    "more progress": lambda about: about["progress"].update(more=1),
-    "states": lambda about: {**about, "states": [1]},
-    "no states": lambda about: {**about, "states": []},
-    "an array that is not there": lambda about: {**about, "states": [["metrics", {"array": 10**9}]]},
-    "version": lambda about: {**about, "version": "1"},
-    "unsaved": lambda about: {**about, "unsaved": 10**9},
-    "checksum": lambda about: {**about, "checksum": []},
-}
 
 
 @pytest.mark.parametrize("kind", FORGERIES)
@@ -430,3 +357,85 @@ def test_links_in_a_run_folder_leave_their_targets_alone(parts, run, tmp_path, n
     before = target.read_bytes()
     fit(parts, folder, 3)
     assert target.read_bytes() == before
+
+
+NAMES = ("newest.keras", "best.keras", "history.jsonl", "history.csv", "config.json", "summary.txt", "lock")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with a name")
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_waits_for_a_pipe_in_a_run_folder(parts, run, tmp_path, name, caplog):
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    previous = signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"waits for {name}"))
+    signal.alarm(20)
+    try:
+        if name == "config.json":
+            with pytest.raises(FileNotFoundError, match=r"config\.json"):
+                read_run(folder)
+        else:
+            assert read_run(folder).history.keys() >= ({"loss"} if name != "history.jsonl" else set())
+        fit(parts, folder, 3)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
+    assert name in ("lock", "best.keras") or (folder / name).is_file()
+
+
+def states_of(change):
+    def changed(about):
+        for state in about["states"]:
+            if state[0] == "CosineOverTime":
+                state[1] = change
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        states_of({"dict": {}}),
+        states_of({"dict": {"seconds": "x", "updates": 1, "highest": 1.0}}),
+        states_of({"dict": {"seconds": 1, "updates": float("inf"), "highest": 1.0}}),
+    ],
+    ids=["none", "text", "endless"],
+)
+def test_states_that_a_callback_cannot_take_are_refused_by_their_file(parts, tmp_path, change):
+    fit(parts, tmp_path, 1, deciding())
+    forge(tmp_path / "newest.keras", change)
+    before = (tmp_path / "newest.keras").read_bytes()
+    with pytest.raises(ValueError, match=r"states of a run must be .*newest\.keras"):
+        fit(parts, tmp_path, 2, deciding())
+    assert (tmp_path / "newest.keras").read_bytes() == before
+
+
+def test_the_settings_and_the_history_of_a_strange_run_are_read_or_refused_by_its_name(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / "history.jsonl").write_bytes(b'{"epoch": 0, "loss": %d, "x": 1.5}\n\xff\xfe\n' % 10**400)
+    history = read_run(folder).history
+    assert np.isnan(history["loss"]).all()
+    assert history["x"] == [1.5]
+    config = json.loads((folder / "config.json").read_text())
+
+    def refuses(match, **changes):
+        (folder / "config.json").write_text(json.dumps({**config, **changes}))
+        with pytest.raises((ValueError, OSError), match=match) as caught:
+            read_run(folder)
+        assert str(folder) in str(caught.value)
+
+    refuses("must be there", corpora={"train": "nowhere.h5"})
+    refuses("must be known", corpora=7)
+    track = config["parts"]["train"][0]
+    refuses("must hold", parts={"train": [{**track, "hash": 1}]})
+    refuses("lies within", parts={"train": [{**track, "stop": 10**400}]})
+
+
+def test_measures_of_previews_that_are_no_table_are_left_out(tmp_path):
+    path = tmp_path / "measures.csv"
+    path.write_bytes(b'epoch,a\n1,2\n\xff\xb2,3\n4,"' + b"x" * 200_000 + b'"\n')
+    assert _previews._rows_of(path)[0] == {"epoch": "1", "a": "2"}
+    assert [_previews._epoch_of({"epoch": text}) for text in ("3", "²", "", "x")] == [3, np.inf, np.inf, np.inf]
+    path.unlink()
+    os.mkfifo(path)
+    assert _previews._rows_of(path) == []

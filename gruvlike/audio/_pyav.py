@@ -28,6 +28,8 @@ _TOLERATED = 0.1  # share of damaged sound in files that players play all the sa
 # The lengths of these formats are in their headers, of some in that of the sound; FFmpeg estimates those of others.
 _BY_STREAM = ("mov", "avi", "ape", "wv", "tta", "tak", "mpc", "mpc8", "dsf", "wav", "w64", "caf", "aiff")
 _EXACT = (*_BY_STREAM, "matroska", "asf", "flv")
+_CHAINED = ("matroska,webm", "flv", "asf")  # each packet stands behind the one before, and little else does
+_REST = 1024  # bytes behind the last packet that need no word
 _COUNTED = ("mp3", "aac")  # the damage to these was seen by their frames
 
 
@@ -40,6 +42,7 @@ class _Tally:
     lost: list[tuple[float, float]] = field(default_factory=list)  # (place, seconds) of packets that were damaged
     gaps: list[tuple[float, float]] = field(default_factory=list)  # of frames that are missing
     stopped: str = ""  # why FFmpeg ended before the end
+    end: int = 0  # the byte behind the last packet
 
     def count(self, frame: "AudioFrame") -> None:
         """Adds a frame, and the gap before it."""
@@ -89,7 +92,21 @@ def chunks(source: View, wanted: float, name: str, strict: bool = False) -> Iter
         yield from _joined(_frames(container, stream, tally))
         lead = _LEAD / stream.rate if "matroska" in container.format.name else 0.0
         tolerated = tally.seconds * _TOLERATED if tolerant else 0.0 if strict else _SHORT
-        _judge(tally, _promised(container, stream, tally) - lead, wanted, name, tolerated)
+        promised = _promised(container, stream, tally)
+        if not promised and container.format.name in _CHAINED and not container.streams.video:
+            _warn_of_rest(tally, container.size, name)
+        _judge(tally, promised - lead, wanted, name, tolerated)
+
+
+def _warn_of_rest(tally: _Tally, size: int, name: str) -> None:
+    """Says where the sound ends in a file that tells no length: FFmpeg may have lost the chain of packets there."""
+    if size - tally.end > _REST:
+        place = (tally.seconds, tally.end, size)
+        logger.warning(
+            "%r: its header tells no length, and its sound ends after %.2f s, at byte %d of %d: damage, or a file that "
+            "holds other things than sound.",
+            *(name, *place),
+        )
 
 
 def _frames(container: "InputContainer", stream: "AudioStream", tally: _Tally) -> Iterator["AudioFrame"]:
@@ -105,6 +122,7 @@ def _frames(container: "InputContainer", stream: "AudioStream", tally: _Tally) -
         except av.FFmpegError as error:
             tally.stopped = str(error.strerror)
             return
+        tally.end = max(tally.end, (packet.pos or 0) + packet.size)
         try:
             decoded = packet.decode()
         except av.FFmpegError:

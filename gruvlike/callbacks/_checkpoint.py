@@ -10,7 +10,8 @@ import logging
 import math
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -151,6 +152,20 @@ def _arrays_in(data: bytes) -> list[np.ndarray]:
             with archive.open(member) as file:
                 found.append(np.lib.format.read_array(file, allow_pickle=False))
     return found
+
+
+@contextmanager
+def believed(checkpoint: Checkpoint | None) -> Iterator[None]:
+    """Whatever the states of a checkpoint lead to in this block, the error names the file."""
+    try:
+        yield
+    except Exception as error:
+        if checkpoint is None:
+            raise
+        raise ValueError(
+            f"The states of a run must be those of its callbacks and metrics. Received: {str(checkpoint.path)!r}: "
+            f"{_checks.words_of(error)}. Remove the file to go on from the one before, or train in another folder."
+        ) from error
 
 
 def restore(checkpoint: Checkpoint, model: "AudioModel") -> None:

@@ -5,6 +5,7 @@ import importlib.util
 import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,10 +149,7 @@ class AudioPreview(BestEffort):
     def _write_measures(self, epoch: int, rows: list[dict[str, float]]) -> None:
         """Adds rows to the measures; rows of this epoch and later ones are from before the run was resumed."""
         path = self.directory / "measures.csv"
-        kept = []
-        if path.exists():
-            with open(path, encoding="utf-8", newline="") as file:
-                kept = [row for row in csv.DictReader(file) if _epoch_of(row) < epoch]
+        kept = [row for row in _rows_of(path) if _epoch_of(row) < epoch]
         with _files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]), extrasaction="ignore")
             writer.writeheader()
@@ -237,9 +235,18 @@ def has_tensorboard() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("tensorboard", "tensorflow"))
 
 
+def _rows_of(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of measures, up to one that cannot be read; none if this is no plain file."""
+    rows: list[dict[str, str]] = []
+    if path.is_file():
+        with open(path, encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):
+            rows.extend(csv.DictReader(file))
+    return rows
+
+
 def _epoch_of(row: dict[str, str]) -> float:
     """Returns the epoch of a row of measures; infinity for a row that was cut short by a kill."""
-    return float(row["epoch"]) if (row.get("epoch") or "").isdigit() and None not in row.values() else math.inf
+    return float(row["epoch"]) if (row.get("epoch") or "").isdecimal() and None not in row.values() else math.inf
 
 
 def _measures(song: np.ndarray, truth: np.ndarray, hop: int) -> dict[str, float]:

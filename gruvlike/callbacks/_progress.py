@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from gruvlike import _checks
+
 
 @dataclass
 class Progress:
@@ -49,7 +51,7 @@ class Progress:
             "versions": _maps(found["versions"], str),
             "baselines": _maps(found["baselines"], float),
             "epoch and batch": all(_is_count(one) for one in places),
-            "seconds": isinstance(found["seconds"], int | float) and 0 <= found["seconds"] < math.inf,
+            "seconds": 0 <= _checks.as_float(found["seconds"]) < math.inf,
             "rows": isinstance(found["rows"], list) and all(map(_is_row, found["rows"])),
         }
         if wrong := [name for name, is_right in checks.items() if not is_right]:
@@ -79,7 +81,12 @@ def _is_row(row: object) -> bool:
 
 def _maps(found: object, kind: type) -> bool:
     """Whether this is a dictionary from names to texts, or to numbers."""
-    kinds = (int, float) if kind is float else (kind,)
     return isinstance(found, dict) and all(
-        isinstance(name, str) and isinstance(one, kinds) and not isinstance(one, bool) for name, one in found.items()
+        isinstance(name, str) and (_is_number(one) if kind is float else isinstance(one, kind))
+        for name, one in found.items()
     )
+
+
+def _is_number(value: object) -> bool:
+    """Whether this can be a loss, which may be NaN; an array of numpy holds no larger integer."""
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63)

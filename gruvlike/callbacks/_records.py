@@ -29,7 +29,7 @@ def numbers(logs: Mapping[str, object]) -> dict[str, float]:
     for name, value in logs.items():
         try:
             found[str(name)] = float(cast("float", value))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             logger.debug("%r of the epoch is no number: it is not kept.", name)
     return found
 
@@ -39,8 +39,9 @@ def write_histories(directory: Path, rows: Sequence[Row]) -> None:
     texts = {"history.jsonl": "".join(map(_json_line, rows)), "history.csv": _csv(rows)}
     for name, text in texts.items():
         path = directory / name
-        if path.is_symlink():  # rows are added to these files, and never to one elsewhere
-            path.unlink()
+        # Rows are added to these files, and never to one elsewhere, or to a pipe, which waits for a reader.
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            path.unlink(missing_ok=True)
         old = path.read_bytes() if path.exists() else None
         if old is not None and rows and not old.startswith(text.encode()):
             logger.warning("%r is not what this run wrote; it is written anew from the checkpoint.", str(path))

@@ -14,7 +14,7 @@ from gruvlike import _checks
 from gruvlike._contracts import Track
 from gruvlike.callbacks import _identity, _records, _state
 from gruvlike.callbacks._averages import has_averages
-from gruvlike.callbacks._checkpoint import Checkpoint
+from gruvlike.callbacks._checkpoint import Checkpoint, believed
 from gruvlike.callbacks._fitting import FitCall, Interruption, fit_from
 from gruvlike.callbacks._guards import BestModel, EarlyStopping, has_failed
 from gruvlike.callbacks._progress import Progress
@@ -127,7 +127,8 @@ class RunFolder(Callback):
         call, progress = self._fit_call(), self._progress
         # The windows go there again, because Keras has read an epoch where it builds the model only now.
         if call.windows is not None:
-            call.windows.go_to(progress.epoch, progress.batch)
+            with believed(self._checkpoint):
+                call.windows.go_to(progress.epoch, progress.batch)
         if self._checkpoint is None:
             self._save()
         else:
@@ -150,9 +151,11 @@ class RunFolder(Callback):
         if self._checkpoint is None or epoch_has_begun != self._resumes_epoch:
             return
         call, checkpoint = self._fit_call(), self._checkpoint
-        _state.to_callbacks(checkpoint.states, call.callbacks, call.own)
+        with believed(checkpoint):
+            _state.to_callbacks(checkpoint.states, call.callbacks, call.own)
         if self._resumes_epoch and call.windows is not None:
-            restore_metrics(self.model, call.windows, checkpoint.metrics)
+            with believed(checkpoint):
+                restore_metrics(self.model, call.windows, checkpoint.metrics)
             if self._rate is not None:
                 self.model.optimizer.learning_rate = self._rate
         self._checkpoint = None

@@ -63,7 +63,7 @@ def _summary(rows: list[dict[str, Any]], baselines: Mapping[str, float]) -> str:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Returns the epochs of a history. A kill can cut the last line short: it is left out."""
     rows = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+    for line in path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
@@ -74,4 +74,4 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _baselines(path: Path) -> dict[str, float]:
-    return json.loads(path.read_text("utf-8")).get("baselines", {}) if path.exists() else {}
+    return json.loads(path.read_text("utf-8")).get("baselines", {}) if path.is_file() else {}

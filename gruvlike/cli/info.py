@@ -85,7 +85,7 @@ def _say_rows(rows: _Rows) -> None:
 
 def _sizes(options: argparse.Namespace, config: Path, encoder: "Encoder") -> tuple[int, int]:
     """Returns steps and batch size as asked for, else as the run of the model has them, else the usual ones."""
-    steps, batch_size = _sizes_of_run(config, encoder) if config.exists() else (40, 32)
+    steps, batch_size = _sizes_of_run(config, encoder) if config.is_file() else (40, 32)
     return options.steps or steps, options.batch_size or batch_size
 
 
@@ -94,15 +94,19 @@ def _sizes_of_run(config: Path, encoder: "Encoder") -> tuple[int, int]:
         run = json.loads(config.read_text("utf-8"))
         if recipe := run.get("recipe"):
             windows: Mapping[str, Any] = Recipe.from_dict(recipe).windows
-            return windows["steps"], windows["batch_size"]
+            return _positive(windows["steps"], windows["batch_size"])
         if windows := run.get("windows", {}):  # a script made this run
-            return (windows["span"] - encoder.lap) // encoder.hop - 1, windows["batch_size"]
+            return _positive((windows["span"] - encoder.lap) // encoder.hop - 1, windows["batch_size"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"The settings of a run must be whole. Received: {str(config)!r}, which is damaged: {error}. "
             "Give --steps and --batch-size with a copy of the model elsewhere."
         ) from error
     return 40, 32
+
+
+def _positive(steps: object, batch_size: object) -> tuple[int, int]:
+    return _checks.positive_int("steps", steps), _checks.positive_int("batch_size", batch_size)
 
 
 def _corpus_rows(corpus: "Corpus") -> _Rows:

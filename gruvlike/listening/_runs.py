@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gruvlike._checks import as_float
 from gruvlike.callbacks._records import BASELINES
 from gruvlike.callbacks._summary import read_rows
 from gruvlike.corpus import Corpus, Track
@@ -80,7 +81,9 @@ def read_run(directory: str | os.PathLike[str], corpus: str | os.PathLike[str] |
         )
     rate = parts["train"][0].sample_rate
     if rate != model.sample_rate:
-        raise ValueError(f"The corpus must have the model's {model.sample_rate} Hz. Received: {rate} Hz.")
+        raise ValueError(
+            f"The corpus must have the {model.sample_rate} Hz of the model of {str(directory)!r}. Received: {rate} Hz."
+        )
     held_out, notes = parts["validation"], []
     if not held_out:
         held_out, notes = parts["train"], ["This run holds out no music: its seeds are music that it was trained on."]
@@ -158,26 +161,27 @@ def _sections(
         )
     if not Path(str(file)).is_file():
         raise FileNotFoundError(
-            f"The corpus of the run must be there. Received: {str(file)!r}, where there is no file. Say where it is: "
-            "`corpus=`, or `--corpus music.h5`."
+            f"The corpus of the run {str(directory)!r} must be there. Received: {str(file)!r}, where there is no file. "
+            "Say where it is: `corpus=`, or `--corpus music.h5`."
         )
     tracks = {track.hash: track for track in Corpus(str(file))}
-    return [_section(about, tracks, str(file)) for about in wanted]
+    return [_section(about, tracks, str(file), directory) for about in wanted]
 
 
-def _section(about: Any, tracks: Mapping[str, Track], file: str) -> Track:
+def _section(about: Any, tracks: Mapping[str, Track], file: str, directory: Path) -> Track:
     try:
         track, start, stop = tracks[about["hash"]], about["start"], about["stop"]
     except (KeyError, TypeError):
         name = _mapping(about).get("name")
         raise ValueError(
-            f"The corpus must hold the music of the run. Received: {file!r}, without {name!r}. Give the corpus that "
-            "the run was trained on: `corpus=`, or `--corpus music.h5`."
+            f"The corpus must hold the music of the run {str(directory)!r}. Received: {file!r}, without {name!r}. Give "
+            "the corpus that the run was trained on: `corpus=`, or `--corpus music.h5`."
         ) from None
     if not (type(start) is type(stop) is int and 0 <= start < stop <= len(track)):
         raise ValueError(
             f"A section of a track lies within it. Received: {start!r} to {stop!r} of the {len(track)} samples of "
-            f"{track.name!r}. Give the corpus that the run was trained on: `corpus=`, or `--corpus music.h5`."
+            f"{track.name!r}, in the settings of the run {str(directory)!r}. Give the corpus that the run was trained "
+            "on: `corpus=`, or `--corpus music.h5`."
         )
     return replace(track, start=start, stop=stop)
 
@@ -191,7 +195,7 @@ def _history(path: Path) -> dict[str, list[float]]:
 
 def _numbers(value: object) -> dict[str, float]:
     found = _mapping(value).items()
-    return {str(name): float(one) for name, one in found if isinstance(one, numbers.Real)}
+    return {str(name): as_float(one) for name, one in found if isinstance(one, numbers.Real)}
 
 
 def _mapping(value: object) -> Mapping[Any, Any]:

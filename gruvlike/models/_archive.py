@@ -49,10 +49,12 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """Opens an archive whose members are few, of one name each, and not larger than the file allows.
 
     Raises:
-        ValueError: If they are not.
+        ValueError: If they are not, or this is no plain file: to open a pipe waits for somebody who writes.
         OSError: If the file cannot be read.
         BadZipFile: If it is damaged.
     """
+    if not path.is_file():
+        raise ValueError("it is no plain file")
     with _Opening(path, "r") as file, zipfile.ZipFile(file) as archive:
         file.limit = None
         _check_members(archive, path.stat().st_size)

@@ -218,7 +218,7 @@ class Recipe:
             raise FileNotFoundError(f"There is no recipe {str(path)!r}.")
         try:
             fields = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"A recipe is a file of JSON. Received: {str(path)!r} ({error}).") from error
         if isinstance(fields, dict) and "versions" in fields:  # the settings of a run have versions
             fields = fields.get("recipe")

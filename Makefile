@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: help demo test test-programs test-slow test-backends test-jax test-torch bench lint format clean
+.PHONY: help demo notebooks test test-programs test-slow test-backends test-jax test-torch bench lint format clean
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -28,6 +28,7 @@ help:
 	echo "make test-programs  demo, notebooks, benchmarks, a killed run: whole programs, a minute"
 	echo "make test-slow      the long tests"
 	echo "make test-backends  what does not depend on the backend, under JAX and torch"
+	echo "make notebooks      run the notebooks in examples/ and keep their outputs, half an hour"
 	echo "make bench          measure speed, into docs/benchmarks.md; BACKENDS=all FULL=1 for all there is"
 	echo "make lint format    look at the style; mend it"
 	echo "make clean          remove what was built, environments included; never songs or models"
@@ -104,6 +105,9 @@ test-backends: test-jax test-torch
 test-jax test-torch: test-%: .venv-%/.installed
 	@echo "The part that does not depend on the backend, under $*:"
 	KERAS_BACKEND=$* .venv-$*/bin/$(PYTEST) -m 'backends and not slow and not gpu' </dev/null
+
+notebooks: .venv/.installed-test
+	@.venv/bin/python examples/execute.py </dev/null
 
 export BACKENDS FULL
 

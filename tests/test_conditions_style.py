@@ -82,6 +82,15 @@ def test_blends_of_labels():
         style.blend({"rock": 0})
 
 
+@pytest.mark.parametrize(
+    "given", [3, ["jazz"], ("jazz", "rock"), [(0, "jazz"), 3], [(0, 3)], {}, "", [(0, "a", 1)], [0]]
+)
+def test_no_style(given):
+    style = Style(("jazz", "rock"))
+    with pytest.raises(ValueError, match="`style` must be a label, weights by label, or pairs of a second"):
+        style.along(given, frame_rate=10.0)
+
+
 def test_a_style_changes_evenly_along_a_song():
     path = Style(("jazz", "rock")).along([(1, "jazz"), (3, {"rock": 1})], frame_rate=10.0)
     np.testing.assert_allclose(path.at(np.array([-5, 10, 15, 20, 30, 99]), METER)[:, 1], [0, 0, 0.25, 0.5, 1, 1])

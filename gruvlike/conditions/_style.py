@@ -154,7 +154,7 @@ class Style(Schedule):
         """
         if callable(style):
             return self._asked(style)
-        points = [(0.0, style)] if style is None or isinstance(style, str | Mapping) else list(style)
+        points = [(0.0, style)] if style is None or isinstance(style, str | Mapping) else _pairs(style)
         seconds = np.array([_checks.number("style", second, 0) for second, _ in points])
         if not len(points) or (np.diff(seconds) <= 0).any():
             raise ValueError(f"The seconds of `style` must rise. Received: style={style!r}.")
@@ -173,6 +173,8 @@ class Style(Schedule):
         """
         if style is None:
             return np.full(len(self.labels), 1 / len(self.labels))
+        if not isinstance(style, str | Mapping) or not style:
+            raise _no_style(style)
         given = {style: 1.0} if isinstance(style, str) else dict(style)
         found = np.zeros(len(self.labels))
         for label, weight in zip(given, _checks.shares("style", list(given.values()), len(given)), strict=True):
@@ -202,6 +204,20 @@ class Style(Schedule):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns (B, T, size)."""
         return (*input_shape[:-1], self.size)
+
+
+def _pairs(style: Any) -> list[tuple[float, Blend]]:
+    """Returns pairs of a second and a style, or raises if there are others among them."""
+    pairs = list(style) if isinstance(style, Iterable) else [style]
+    if any(not isinstance(pair, tuple | list) or len(pair) != 2 for pair in pairs):
+        raise _no_style(style)
+    return pairs
+
+
+def _no_style(style: object) -> ValueError:
+    return ValueError(
+        f"`style` must be a label, weights by label, or pairs of a second and one of these. Received: style={style!r}."
+    )
 
 
 def _label(track: Track, by: str | Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ where the rate is known, else the level (RMS). Keras is not imported.
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np

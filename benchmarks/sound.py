@@ -264,7 +264,8 @@ def listening(out: Path, page: str, options: argparse.Namespace) -> str:
         songs = folder(name, 0, out, options)
         picture = DOCS / "images" / f"sound-{page}-{songs.name}.jpg".replace(" ", "-")
         files = listen(songs, out / "real", RATE, picture)
-        lines += [f"{name} (to listen to: {', '.join(f'`{one}`' for one in files)}):", ""]
+        names = ", ".join(f"`{one.name}`" for one in files)
+        lines += [f"{name} (to listen to, in the folder `listen` beside the songs: {names}):", ""]
         lines += [f"![spectrograms and onsets: {name}](images/{picture.name})", ""]
     return "\n".join(lines)
 

@@ -5,9 +5,9 @@ import pytest
 
 import gruvlike as gl
 from gruvlike.conditions import Meter
+from gruvlike.generation._bars import bar_pattern, likeness
 from gruvlike.generation._chosen import ChosenPast
 from gruvlike.generation._guard import Usual
-from gruvlike.generation._patterns import bar_pattern, likeness
 
 RATE = 4000
 
@@ -81,12 +81,9 @@ def test_a_network_with_conditions_chooses(generator, seed):
     np.testing.assert_array_equal(chosen, generator.extend(seed, seconds=4, choices=4))
     assert not np.allclose(plain, chosen)
     assert np.abs(chosen - generator.extend(seed, seconds=4, random_seed=1)).max() > 1e-3
-    # The numbers of the first candidate are those of a song without candidates.
-    first = generator.extend(seed, seconds=1.5, choices=1)
-    several = {n: generator.extend(seed, seconds=1.5, choices=n) for n in (2, 3, 4, 5)}
-    assert any(np.allclose(first, song, atol=1e-5) for song in several.values())
 
 
+@pytest.mark.backends
 def test_a_clip_is_the_same_beside_others_and_a_longer_song_begins_the_same(generator, seed):
     other = seed[: 4 * RATE][::-1].copy()
     both = generator.extend([seed, other], seconds=3)
@@ -105,9 +102,9 @@ def test_choosing_keeps_songs_nearer_to_their_seed(generator, seed):
         return abs(np.log(song.std() / seed.std()))
 
     songs = {
-        n: [generator.extend(seed, seconds=6, leash=0, choices=n, random_seed=k) for k in range(4)] for n in (1, 8)
+        n: [generator.extend(seed, seconds=6, leash=0, choices=n, random_seed=k) for k in range(4)] for n in (1, 4)
     }
-    assert np.median([distance(song) for song in songs[8]]) < np.median([distance(song) for song in songs[1]])
+    assert np.median([distance(song) for song in songs[4]]) < np.median([distance(song) for song in songs[1]])
 
 
 def test_choices_that_have_no_effect_are_refused(generator, seed):

@@ -165,7 +165,7 @@ def test_a_path_passes_all_seeds_at_even_distances():
 def test_a_morph_with_all_weight_on_one_seed_is_its_song_to_the_last_bit(any_generator, melody, weights):
     seeds = two_seeds(melody)
     chosen = int(np.argmax(weights[0]))
-    song = any_generator.extend(seeds[chosen], seconds=0.4, random_seed=3)
+    song = any_generator.extend(seeds[chosen], seconds=0.4, random_seed=3, choices=1)
     np.testing.assert_array_equal(any_generator.morph(seeds, seconds=0.4, weights=weights, random_seed=3), song)
     np.testing.assert_array_equal(any_generator.morph([seeds[chosen]], seconds=0.4, random_seed=3), song)
 
@@ -173,7 +173,7 @@ def test_a_morph_with_all_weight_on_one_seed_is_its_song_to_the_last_bit(any_gen
 def test_a_morph_goes_from_the_song_of_one_seed_to_that_of_the_other(conditioned, melody):
     """A network that is shaken forgets a seed unless it goes on reading it: so this one reads an anchor."""
     memories = [conditioned.listen(seed) for seed in two_seeds(melody)]
-    first, second = (conditioned.extend(memory, seconds=1) for memory in memories)
+    first, second = (conditioned.extend(memory, seconds=1, choices=1) for memory in memories)
     morphed = conditioned.morph(memories, seconds=1)
     assert morphed.shape == first.shape
     edge = len(morphed) // 10
@@ -185,7 +185,7 @@ def test_a_morph_is_drawn_to_the_songs_beside_it(generator, melody):
     """Without conditions nothing else keeps it near them: each piece ends a quarter nearer to the one that leads."""
     memories = [generator.listen(seed) for seed in two_seeds(melody)]
     sampling = Sampling(temperature=1.0, random_seed=0)
-    loop = generator._network._loop(1, None)
+    loop = generator._network._programs.loop(1, None)
     past = MorphedPast(loop, memories, Path([[1, 3]], count=2, steps=80), sampling)
     alone = CarriedPast(loop, past.memory, sampling)
     beside = [CarriedPast(loop, memory, sampling) for memory in memories]

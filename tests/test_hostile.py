@@ -19,7 +19,7 @@ import pytest
 import gruvlike as gl
 from gruvlike.callbacks import _checkpoint, run_callbacks
 
-pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("plain_curves")]
+pytestmark = pytest.mark.usefixtures("plain_curves")
 
 RATE = 8000
 MB = 2**20

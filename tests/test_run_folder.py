@@ -317,7 +317,7 @@ def test_a_folder_that_cannot_be_written(parts, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "no")
 
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(PermissionError, match="The run folder must be writable"):
         fit(parts, tmp_path / "run")
 

@@ -187,14 +187,14 @@ class Style(Schedule):
 
     def _path_of(self, places: np.ndarray, weights: list[np.ndarray]) -> StylePath:
         columns = np.stack(weights, axis=1)  # (L, P)
-        return self._path(lambda frames: np.stack([np.interp(frames, places, one) for one in columns], axis=1))
+        return self._made_of(lambda frames: np.stack([np.interp(frames, places, one) for one in columns], axis=1))
 
     def _asked(self, style: Callable[[], Blend | None]) -> StylePath:
         """Returns the style that a function gives; it is asked at once, so that a mistake shows before the song."""
         self.blend(style())
-        return self._path(lambda frames: np.tile(self.blend(style()), (len(frames), 1)))
+        return self._made_of(lambda frames: np.tile(self.blend(style()), (len(frames), 1)))
 
-    def _path(self, weights: Callable[[np.ndarray], np.ndarray]) -> StylePath:
+    def _made_of(self, weights: Callable[[np.ndarray], np.ndarray]) -> StylePath:
         return StylePath(self.name, self.input_name, weights)
 
     def call(self, numbers: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gruvlike.conditions import Meter
+from gruvlike.generation._bars import bar_pattern, likeness
 from gruvlike.generation._guard import Usual
 from gruvlike.generation._memory import CarriedPast
-from gruvlike.generation._patterns import bar_pattern, likeness
 
 MOMENT_SECONDS = 1.5
 _MOMENTS = 3  # candidates are judged by so many moments of the song, their own the last of them

@@ -103,6 +103,10 @@ class Network:
         loop = self._programs.loop(1, None, leashed=wish.sampling.leash > 0)
         return MorphedPast(loop, memories, path, wish.sampling, self._styled(wish.style))
 
+    def listen(self, opening: Opening, style: Styling | None = None) -> Memory:
+        """Returns the memory of the seeds, with a checksum of the weights: songs may go on from it later."""
+        return self.remember(opening, style)._replace(network=self._checksum())
+
     def remember(self, opening: Opening, style: Styling | None = None, chunk: int | None = None) -> Memory:
         """Reads the frames of the seeds but the last, which the first step of the song reads.
 
@@ -141,9 +145,7 @@ class Network:
         samples = np.stack([one[-self.parts.encoder.span(tail) :] for one in opening.samples])
         reaches = [reach(self.conditions, meter) for meter in opening.meters]
         past = [one[len(one) - back :] for one, back in zip(opening.frames, reaches, strict=False)]
-        return Memory(
-            frames, states, samples, Usual.of(opening.frames, opening.meters), past, opening.meters, self._checksum()
-        )
+        return Memory(frames, states, samples, Usual.of(opening.frames, opening.meters), past, opening.meters)
 
     def check_memory(self, memory: Memory, wish: Wish, bpm: float | None) -> None:
         """Raises if a song of this network cannot go on from a memory; else takes over newer weights."""

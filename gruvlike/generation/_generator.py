@@ -285,7 +285,7 @@ class Generator:
             True
         """
         opening = read_opening(self._parts, seed, clips, Listening(self._network.conditions, bpm, pad_seed))
-        return self._network.remember(opening, style)
+        return self._network.listen(opening, style)
 
     def takes(
         self,
@@ -358,7 +358,7 @@ class Generator:
         opening = read_opening(self._parts, seed, 1, Listening(self._network.conditions, bpm, pad_seed))
         if not opening.single:
             raise ValueError(f"Takes are of one seed. Received: {len(opening.samples)}. Call `takes` for each of them.")
-        memory, start = self._network.remember(opening, style), opening.samples[0]
+        memory, start = self._network.listen(opening, style), opening.samples[0]
         start = sounding(start) if pad_seed else start
         draws: dict[str, Any] = {
             "temperature": temperature,
@@ -399,7 +399,7 @@ class Generator:
             steps: As for `extend`.
             weights: A row of weights, one for each seed, for each of some places that lie evenly along the song.
                 `None`: from one seed to the next, at even distances. A single row holds for the whole song; with all
-                weight on one seed the song is the same as that of `extend`, to the last bit.
+                weight on one seed the song is that of `extend` with `choices=1`, to the last bit.
             temperature: As for `extend`.
             random_seed: As for `extend`.
             take: As for `extend`.
@@ -493,7 +493,7 @@ class Generator:
         fade = round(_checks.number("fade_seconds", fade_seconds, 0) * self.sample_rate)
         beyond = beyond_passage(ending, fade, self.sample_rate)
         count = _checks.positive_int("candidates", candidates) if self._network.draws else 1
-        memory, length = self._network.remember(opening, style), (size + beyond) / self.sample_rate
+        memory, length = self._network.listen(opening, style), (size + beyond) / self.sample_rate
         draws: dict[str, Any] = {"temperature": temperature, "random_seed": random_seed, "leash": leash, "style": style}
         songs = [self.extend(memory, seconds=length, take=take + k, **draws) for k in range(count)]
         best = songs[closest_end(songs, ending[:beyond], self.sample_rate)]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gruvlike.conditions import Meter
-from gruvlike.generation._patterns import bar_pattern
+from gruvlike.generation._bars import bar_pattern
 
 # Change and size of a song are compared with those of the seed times these numbers. Music has breaks and louder parts;
 # these limits are far beyond.

@@ -52,7 +52,8 @@ def sampling_of(
 ) -> Sampling:
     """Returns how the frames of a song are drawn."""
     head, take = network.head, _checks.positive_int("take", take, minimum=0)
-    given = {"temperature": temperature, "random_seed": random_seed, "take": take or None, "choices": choices}
+    several = None if choices == 1 else choices
+    given = {"temperature": temperature, "random_seed": random_seed, "take": take or None, "choices": several}
     named = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
     if named and not network.draws:
         raise ValueError(

@@ -68,7 +68,12 @@ def choice(name: str, value: str, options: tuple[str, ...]) -> str:
 
 def mono(name: str, samples: object) -> np.ndarray:
     """Returns `samples` as float32 of shape (S,), or raises if they are not one-dimensional, finite and not empty."""
-    array = np.asarray(samples)
+    try:
+        array = np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError):  # parts of unlike shapes, or tensors, such as those of a memory
+        array = np.array(None)
+    if array.dtype == object:
+        raise ValueError(f"`{name}` must be an array of mono samples. Received: {type(samples).__name__}.")
     if array.ndim != 1 or array.size == 0:
         raise ValueError(
             f"`{name}` must be mono samples of shape (S,), S > 0. Received: shape={array.shape}. "

@@ -28,7 +28,7 @@ help:
 	echo "make test-programs  demo, notebooks, benchmarks, a killed run: whole programs, a minute"
 	echo "make test-slow      the long tests"
 	echo "make test-backends  what does not depend on the backend, under JAX and torch"
-	echo "make notebooks      run the notebooks in examples/ and keep their outputs, half an hour"
+	echo "make notebooks      run the notebooks in examples/ but the first, and keep their outputs"
 	echo "make bench          measure speed, into docs/benchmarks.md; BACKENDS=all FULL=1 for all there is"
 	echo "make lint format    look at the style; mend it"
 	echo "make clean          remove what was built, environments included; never songs or models"

@@ -28,8 +28,8 @@ def executed(path: Path, folder: Path, timeout: int = 1800) -> nbformat.Notebook
 
 
 def main() -> None:
-    """Runs the notebooks that are named, or all."""
-    for path in map(Path, sys.argv[1:] or sorted(Path(__file__).parent.glob("*.ipynb"))):
+    """Runs the notebooks that are named, or all but the first, which is kept without outputs."""
+    for path in map(Path, sys.argv[1:] or sorted(Path(__file__).parent.glob("0[!1]*.ipynb"))):
         with tempfile.TemporaryDirectory() as folder:
             notebook = executed(path, Path(folder))
         with replacing(path) as temporary:

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.programs
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+WITHOUT_OUTPUTS = {"01_first_song"}  # kept as it was written; the others as `make notebooks` leaves them
 
 
 def script_of(text):
@@ -51,9 +52,12 @@ def test_notebook_runs(path, executed, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_is_kept_with_its_outputs(path):
+def test_notebook_is_kept_as_it_should_be(path):
     notebook = nbformat.read(path, as_version=4)
-    check_outputs(notebook)
+    if path.stem in WITHOUT_OUTPUTS:
+        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+    else:
+        check_outputs(notebook)
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     assert set(notebook.metadata.language_info) == {"name"}  # no versions of the machine that ran it
     assert all(not cell.metadata for cell in notebook.cells)

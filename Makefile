@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: help demo test test-programs test-slow test-backends test-jax test-torch fuzz bench lint format clean
+.PHONY: help demo notebooks test test-programs test-slow test-backends test-jax test-torch fuzz bench lint format clean
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -29,6 +29,7 @@ help:
 	echo "make test-slow      the long tests, two minutes of each fuzz among them"
 	echo "make test-backends  what does not depend on the backend, under JAX and torch"
 	echo "make fuzz           damaged sounds, corpora, models and run folders, always others; MINUTES=10 of each, TARGETS=models"
+	echo "make notebooks      run the notebooks in examples/ but the first, and keep their outputs"
 	echo "make bench          measure speed, into docs/benchmarks.md; BACKENDS=all FULL=1 for all there is"
 	echo "make lint format    look at the style; mend it"
 	echo "make clean          remove what was built, environments included; never songs or models"
@@ -111,6 +112,9 @@ export TARGETS
 # Goes on from the number where the last call stopped. Files that were found stay in build/fuzz/.
 fuzz: .venv/.installed-test
 	@.venv/bin/python tests/_fuzz.py $$TARGETS --minutes "$${MINUTES:-10}" </dev/null
+
+notebooks: .venv/.installed-test
+	@.venv/bin/python examples/execute.py </dev/null
 
 export BACKENDS FULL
 

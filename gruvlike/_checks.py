@@ -56,11 +56,14 @@ def shares(name: str, weights: object, count: int) -> list[float]:
     if weights is None:
         return [1 / count] * count
     found = several(name, weights, lambda one: number(name, one, 0))
-    if len(found) != count or not sum(found):
+    if len(found) != count or not any(found):
         raise ValueError(
             f"`{name}` must be {count} numbers, at least 0, that do not all equal 0. Received: {name}={weights!r}."
         )
-    return [float(one / sum(found)) for one in found]
+    # The sum of huge numbers would be infinite. A power of two changes no digit of the others.
+    exponent = math.frexp(max(found))[1]
+    scaled = [math.ldexp(one, -exponent) for one in found]
+    return [one / sum(scaled) for one in scaled]
 
 
 def choice(name: str, value: str, options: tuple[str, ...]) -> str:
@@ -73,7 +76,12 @@ def choice(name: str, value: str, options: tuple[str, ...]) -> str:
 
 def mono(name: str, samples: object) -> np.ndarray:
     """Returns `samples` as float32 of shape (S,), or raises if they are not one-dimensional, finite and not empty."""
-    array = np.asarray(samples)
+    try:
+        array = np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError):  # parts of unlike shapes, or tensors, such as those of a memory
+        array = np.array(None)
+    if array.dtype == object:
+        raise ValueError(f"`{name}` must be an array of mono samples. Received: {type(samples).__name__}.")
     if array.ndim != 1 or array.size == 0:
         raise ValueError(
             f"`{name}` must be mono samples of shape (S,), S > 0. Received: shape={array.shape}. "

@@ -9,6 +9,7 @@ where the rate is known, else the level (RMS). Keras is not imported.
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -355,15 +356,11 @@ def _samples(name: str, sound: Sound, rate: int | None) -> np.ndarray:
 
 def _read(path: str | os.PathLike, rate: int, high_pass_hz: float | None = None) -> np.ndarray:
     """Returns the samples of a sound file, and says so if they are resampled."""
-    import soundfile
-
     from gruvlike import audio
+    from gruvlike.audio import _readers
 
     samples = audio.read(path, rate, high_pass_hz=high_pass_hz)
-    try:
-        own = soundfile.info(os.fspath(path)).samplerate
-    except soundfile.LibsndfileError:  # another library has read it
-        own = rate
+    own = next(_readers.chunks(Path(path))).rate
     if own != rate:
         logger.warning("%r is resampled from %d to %d Hz.", os.fspath(path), own, rate)
     return samples

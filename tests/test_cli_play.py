@@ -21,8 +21,9 @@ def work(tmp_path_factory):
     gl.audio.write(folder / "seed.wav", music, 8000)
     encoder = gl.BlockDFT(100)
     normalizer = gl.GlobalScale().fit(music, encoder)
-    for name, head in (("draws", gl.heads.Mixture(components=2, temperature=0.5)), ("plain", None)):
-        stack = gl.recurrent_stack(encoder.features, units=(4,), head=head, random_seed=0)
+    drawing, style = gl.heads.Mixture(components=2, temperature=0.5), gl.Style(("jazz", "rock"), random_seed=0)
+    for name, head, reads in (("draws", drawing, None), ("plain", None, None), ("styled", None, style)):
+        stack = gl.recurrent_stack(encoder.features, units=(4,), head=head, style=reads, random_seed=0)
         gl.AudioModel(encoder, normalizer, stack, 8000, **({"head": head} if head else {})).save(
             folder / f"{name}.keras"
         )
@@ -110,6 +111,41 @@ def test_keys_change_the_temperature_and_end_the_song(work, card, monkeypatch, c
     assert streamed[0]["temperature"]() == 0.6  # the stream asks for the temperature of the moment
 
 
+def test_keys_change_the_style(work, card, monkeypatch, capsys):
+    given, streamed, stream = iter(["", "n", "n", "np", "+", "p", "q"]), [], gl.Generator.stream
+    monkeypatch.setattr(_keys, "pressed", lambda: _Keys(given))
+    monkeypatch.setattr(
+        gl.Generator, "stream", lambda self, seed, **options: streamed.append(options) or stream(self, seed, **options)
+    )
+    arguments = words(work, "styled", "--style", "jazz:3,rock:1")
+    arguments[3:5] = []  # without end
+    assert cli.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "Keys: n and p go to the next and the previous style; q ends." in out
+    lines = [line for line in out.splitlines() if line.startswith("style ")]
+    every = "style all in equal parts"
+    assert lines == [every, "style jazz", "style rock", "style jazz", every]
+    assert streamed[0]["style"]() is None  # the stream asks for the style of the moment
+
+
+def test_the_style_of_the_begin(work, card, capsys):
+    assert cli.main(words(work, "styled", "--style", "rock")) == 0
+    generator = gl.Generator(gl.load(work / "styled.keras"))
+    seed, played = gl.audio.read(work / "seed.wav", 8000), np.concatenate(Card.blocks)[:4000]
+    np.testing.assert_allclose(played, generator.extend(seed, seconds=0.5, style="rock"), atol=1e-6)
+    assert np.abs(played - generator.extend(seed, seconds=0.5, style="jazz")).max() > 1e-4
+    fails(capsys, words(work, "styled", "--style", "pop"), "must be one of 'jazz', 'rock'")
+    fails(capsys, words(work, "plain", "--style", "jazz"), "for a network that reads one style")
+
+
+def test_a_switch_goes_around():
+    switch = play.Switch({"all": None, "jazz": "jazz", "rock": "rock"})
+    assert [switch.turn("n") and switch() for _ in range(4)] == ["jazz", "rock", None, "jazz"]
+    assert [switch.turn("p") and switch() for _ in range(2)] == [None, "rock"]
+    assert not switch.turn("+")
+    assert switch() == "rock"
+
+
 class _Keys:
     def __init__(self, given):
         self.given = given
@@ -185,7 +221,8 @@ def test_the_device_is_a_number_or_a_name(work, card, capsys):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["--seconds 0", "--temperature -1", "--buffer 0", "--leash 2", "--random-seed -1", "--bpm 1"]
+    "wrong",
+    ["--seconds 0", "--temperature -1", "--buffer 0", "--leash 2", "--random-seed -1", "--bpm 1", "--style 0=jazz"],
 )
 def test_wrong_values_are_refused_before_anything_is_opened(wrong, capsys):
     fails(capsys, ["play", "none.keras", "none.wav", *wrong.split()], "Received: ")

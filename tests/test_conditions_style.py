@@ -82,6 +82,15 @@ def test_blends_of_labels():
         style.blend({"rock": 0})
 
 
+@pytest.mark.parametrize(
+    "given", [3, ["jazz"], ("jazz", "rock"), [(0, "jazz"), 3], [(0, 3)], {}, "", [(0, "a", 1)], [0]]
+)
+def test_no_style(given):
+    style = Style(("jazz", "rock"))
+    with pytest.raises(ValueError, match="`style` must be a label, weights by label, or pairs of a second"):
+        style.along(given, frame_rate=10.0)
+
+
 def test_a_style_changes_evenly_along_a_song():
     path = Style(("jazz", "rock")).along([(1, "jazz"), (3, {"rock": 1})], frame_rate=10.0)
     np.testing.assert_allclose(path.at(np.array([-5, 10, 15, 20, 30, 99]), METER)[:, 1], [0, 0, 0.25, 0.5, 1, 1])
@@ -175,6 +184,33 @@ def test_a_style_reaches_streams_takes_memories_and_morphs(music, encoder):
     np.testing.assert_array_equal(generator.morph([seed], seconds=0.25, style="noise"), alone)
     (take,) = generator.takes(seed, 1, seconds=0.25, style="noise")
     np.testing.assert_array_equal(take.song, song)
+
+
+def test_a_function_is_asked_for_the_style_before_each_piece(music, encoder):
+    generator = gl.Generator(make_model(music, encoder, head=gl.heads.Point(), residual=False))
+    seed, options = np.zeros(1000, "float32"), {"steps": 24, "frames_at_once": 4}
+    low, noise, middle = (
+        np.concatenate(list(generator.stream(seed, style=style, **options)))
+        for style in ("low", "noise", {"low": 0.5, "noise": 0.5})
+    )
+    assert np.abs(low - noise).max() > 1e-4
+    now = ["low"]
+    stream = generator.stream(seed, style=lambda: now[0], **options)
+    first = [next(stream) for _ in range(3)]
+    now[0] = "noise"
+    song = np.concatenate([*first, *stream])
+    begin = sum(map(len, first))
+    np.testing.assert_array_equal(song[:begin], low[:begin])
+    assert np.abs(song[begin + 4 * HOP :] - low[begin + 4 * HOP :]).max() > 1e-5
+    np.testing.assert_array_equal(np.concatenate(list(generator.stream(seed, style=lambda: None, **options))), middle)
+    with pytest.raises(ValueError, match="must be one of 'low', 'noise'"):  # before the first piece
+        generator.stream(seed, style=lambda: "jazz", **options)
+    now[0] = "low"
+    stream = generator.stream(seed, style=lambda: now[0], **options)
+    next(stream)
+    now[0] = "jazz"
+    with pytest.raises(ValueError, match="must be one of 'low', 'noise'"):
+        list(stream)
 
 
 def test_a_style_of_a_network_without_styles(music, encoder):

@@ -1,9 +1,9 @@
 """The notebooks and the scripts of README and design run, on a few seconds of sound."""
 
+import importlib.util
 import re
 from pathlib import Path
 
-import nbclient
 import nbformat
 import pytest
 
@@ -13,6 +13,7 @@ pytestmark = pytest.mark.programs
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+WITHOUT_OUTPUTS = {"01_first_song"}  # kept as it was written; the others as `make notebooks` leaves them
 
 
 def script_of(text):
@@ -20,20 +21,46 @@ def script_of(text):
     return re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
 
 
+@pytest.fixture(scope="module")
+def executed():
+    """The function that `make notebooks` runs a notebook by."""
+    spec = importlib.util.spec_from_file_location("execute", ROOT / "examples" / "execute.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.executed
+
+
+def check_outputs(notebook):
+    """A reader sees pictures and players, and each cell has run once, in its order, without an error."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    shown = [output.data for output in outputs if "data" in output]
+    assert sum(not {"image/png", "image/jpeg"}.isdisjoint(data) for data in shown) >= 2
+    assert any("<audio" in data.get("text/html", "") for data in shown)
+    assert not [data for data in shown if data["text/plain"].startswith("<Figure") and len(data) == 1]
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, tmp_path, monkeypatch):
+def test_notebook_runs(path, executed, tmp_path, monkeypatch):
     monkeypatch.setenv("GRUVLIKE_TINY", "1")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    notebook = nbformat.read(path, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    notebook = executed(path, tmp_path, timeout=300)
     assert list(tmp_path.glob("*/song.wav"))
+    check_outputs(notebook)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_has_no_outputs(path):
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    assert cells
-    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+def test_notebook_is_kept_as_it_should_be(path):
+    notebook = nbformat.read(path, as_version=4)
+    if path.stem in WITHOUT_OUTPUTS:
+        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+    else:
+        check_outputs(notebook)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert set(notebook.metadata.language_info) == {"name"}  # no versions of the machine that ran it
+    assert all(not cell.metadata for cell in notebook.cells)
 
 
 SMALLER = {

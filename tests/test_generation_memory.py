@@ -65,6 +65,23 @@ def test_a_memory_that_does_not_fit_is_refused(generator, melody):
         other.extend(memory, steps=2)
 
 
+def test_a_memory_in_place_of_a_seed_is_refused_where_the_seed_itself_is_needed(generator, melody):
+    memory = generator.listen(melody[:4000])
+    for call in (
+        lambda: generator.listen(memory),
+        lambda: generator.takes(memory, 2, seconds=0.2),
+        lambda: generator.fill(memory, melody, seconds=0.2),
+    ):
+        with pytest.raises(ValueError, match=r"samples or a path here. Received: a memory. Give the seed"):
+            call()
+    for call in (
+        lambda: generator.extend([memory, memory], seconds=0.2),
+        lambda: generator.fill(melody[:4000], memory, seconds=0.2),
+    ):
+        with pytest.raises(ValueError, match=r"must be an array of mono samples. Received: Memory"):
+            call()
+
+
 def test_a_stream_begins_after_a_few_frames(melody):
     """With an encoder of 256 samples a chunk was 4.1 s of sound, and the first piece came after it."""
     encoder = gl.MDCT(256)

@@ -203,6 +203,9 @@ def test_a_morph_that_cannot_be(generator, melody):
     for given in ([], seeds[0], generator.listen(seeds[0])):
         with pytest.raises(ValueError, match="one or more seeds, in a list"):
             generator.morph(given, seconds=0.1)
+    for weights in ([0.5, 0.5], 0.5, "ab", [[[0.5, 0.5]]]):
+        with pytest.raises(ValueError, match="must be rows of 2 numbers, a row for each place"):
+            generator.morph(seeds, seconds=0.1, weights=weights)
     with pytest.raises(ValueError, match="`morph` needs the length"):
         generator.morph(seeds)
     with pytest.raises(ValueError, match=r"A song morphs from one clip to the next. Received: a memory of 2"):

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 from _parts import Piece
+from _sounds import encode
 
 import gruvlike as gl
 from gruvlike import audio, seeds
@@ -97,11 +98,28 @@ def test_a_mix_is_never_beyond_full_scale():
         ([0, 0], "that do not all equal 0"),
         ([1], "`weights` must be 2 numbers"),
         ([1, np.nan], "`weights` must be a finite number"),
+        ([1, np.inf], "`weights` must be a finite number"),
     ],
 )
 def test_weights_that_are_none_are_refused(tune, weights, message):
     with pytest.raises(ValueError, match=message):
         seeds.mix([tune, tune], weights, sample_rate=RATE)
+
+
+def test_huge_and_tiny_weights_are_weights(tune):
+    usual = seeds.mix([tune, tune[::-1]], [1, 3], sample_rate=RATE)
+    for scale in (5e307, 1e-320):  # the sum would be infinite; the quotient would be rounded to a few digits
+        np.testing.assert_allclose(
+            seeds.mix([tune, tune[::-1]], [scale, 3 * scale], sample_rate=RATE), usual, atol=1e-4
+        )
+
+
+def test_sounds_that_another_library_reads_are_resampled_and_that_is_said(tmp_path, caplog):
+    pytest.importorskip("av")
+    encode(tmp_path / "low.m4a", "aac", "ipod", 8000)
+    with caplog.at_level(logging.WARNING):
+        seeds.mix([tmp_path / "low.m4a"], sample_rate=RATE)
+    assert [record.getMessage().split("' ")[1] for record in caplog.records] == ["is resampled from 8000 to 16000 Hz."]
 
 
 def test_sounds_of_unlike_rates_are_resampled_and_that_is_said(tmp_path, caplog):

@@ -1,11 +1,11 @@
-"""`gruvlike play`: a seed is continued for as long as one listens, and keys change the temperature."""
+"""`gruvlike play`: a seed is continued for as long as one listens, and keys change temperature and style."""
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gruvlike as gl
 from gruvlike import _checks
@@ -13,9 +13,11 @@ from gruvlike.cli import _keys
 from gruvlike.cli._console import say
 from gruvlike.cli._parser import Commands, add_command
 from gruvlike.cli._paths import model_file, source
+from gruvlike.cli.generate import style_of
 from gruvlike.rhythm._beat import check_bpm
 
 if TYPE_CHECKING:
+    from gruvlike.conditions._style import Blend
     from gruvlike.live import Player
     from gruvlike.models import AudioModel
 
@@ -30,7 +32,7 @@ def add(commands: Commands) -> None:
     parser = add_command(
         commands,
         play,
-        help="play what follows a seed while it is made; keys change the temperature",
+        help="play what follows a seed while it is made; keys change temperature and style",
         example="play runs/a seed.wav --temperature 0.7",
         interrupted="The song ends here.",
     )
@@ -39,12 +41,26 @@ def add(commands: Commands) -> None:
     add_argument("seed", help="audio file to continue, any format and sample rate")
     add_argument("--seconds", type=float, help="length of the song (default: until q or Ctrl-C)")
     add_argument("--temperature", type=float, metavar="X", help="to begin with (default: that of the model)")
+    add_argument("--style", metavar="LABEL|LABEL:X,LABEL:X", help="to begin with (default: equal parts of all labels)")
     add_argument("--leash", type=float, metavar="X", help="as for `gruvlike generate`")
     add_argument("--random-seed", type=int, metavar="N", help="another song of the same seed (default: 0)")
     add_argument("--bpm", type=float, metavar="X", help="beats a minute of the seed; without it they are found")
     add_argument("--pad-seed", action="store_true", help="put silence before a seed that is too short")
     add_argument("--buffer", type=float, default=1.0, metavar="SECONDS", help="how much of the song is made ahead")
     add_argument("--device", help="number or name of a sound card; `python -m sounddevice` lists them")
+
+
+class Knob(Protocol):
+    """Something that keys change while a song plays."""
+
+    keys: str
+    """Its keys, and the purpose of each."""
+
+    def turn(self, key: str) -> bool:
+        """Changes the value; returns whether the key is one of its own."""
+
+    def __str__(self) -> str:
+        """Returns name and value."""
 
 
 class Dial:
@@ -54,17 +70,47 @@ class Dial:
         start: The value to begin with, and to come back to.
     """
 
+    keys = "+ and - change the temperature, 0 sets it back"
+
     def __init__(self, start: float):
         self.start = self.value = start
 
     def __call__(self) -> float:
         return self.value
 
+    def __str__(self) -> str:
+        return f"temperature {self.value:g}"
+
     def turn(self, key: str) -> bool:
         """Goes up for "+", down for "-", back for "0"; returns whether the key was one of these."""
         values = {"+": self.value + _STEP, "-": self.value - _STEP, "0": self.start}
         self.value = round(min(max(values.get(key, self.value), 0.0), _HIGHEST), 2)
         return key in values
+
+
+class Switch:
+    """A style that keys change: calling it returns the style of this moment.
+
+    Args:
+        styles: The styles in the order of the keys, by the names that are said; the first one to begin with.
+    """
+
+    keys = "n and p go to the next and the previous style"
+
+    def __init__(self, styles: "Mapping[str, Blend | None]"):
+        self._styles, self._place = list(styles.items()), 0
+
+    def __call__(self) -> "Blend | None":
+        return self._styles[self._place][1]
+
+    def __str__(self) -> str:
+        return f"style {self._styles[self._place][0]}"
+
+    def turn(self, key: str) -> bool:
+        """Goes to the next for "n", to the one before for "p"; returns whether the key was one of these."""
+        steps = {"n": 1, "p": -1}
+        self._place = (self._place + steps.get(key, 0)) % len(self._styles)
+        return key in steps
 
 
 def play(options: argparse.Namespace) -> None:
@@ -75,11 +121,12 @@ def play(options: argparse.Namespace) -> None:
     sounddevice = _sounddevice()
     model = gl.load(path)
     card = _card(sounddevice, options.device, model.sample_rate)
-    dial = _dial(model, options.temperature)
-    player = _player(model, dial, options)
-    say("Keys: + and - change the temperature, 0 sets it back, q ends." if dial else "Key: q ends.")
+    dial, switch = _dial(model, options.temperature), _switch(model, options.style)
+    player = _player(model, dial, switch, options)
+    knobs: list[Knob] = [knob for knob in (dial, switch) if knob is not None]
+    say(f"Keys: {'; '.join(knob.keys for knob in knobs)}; q ends." if knobs else "Key: q ends.")
     with player, card(player) as stream, _keys.pressed() as keys:
-        _follow(player, stream, keys, dial)
+        _follow(player, stream, keys, knobs)
     if player.error is not None:
         raise player.error
     if player.underruns:
@@ -100,6 +147,17 @@ def _check(options: argparse.Namespace) -> None:
         _checks.positive_int("random_seed", options.random_seed, minimum=0)
     if options.bpm is not None:
         check_bpm("bpm", options.bpm)
+    _style(options.style)
+
+
+def _style(word: str | None) -> Mapping[str, float] | None:
+    """Returns the weights of a style that is said; raises if it changes along the song: keys do that."""
+    found = style_of(None if word is None else [word])
+    if isinstance(found, list):
+        raise ValueError(
+            f"`--style` must be without a second: keys change it. Received: {word!r}. Leave the second out."
+        )
+    return found
 
 
 def _sounddevice() -> ModuleType:
@@ -149,13 +207,23 @@ def _dial(model: "AudioModel", temperature: float | None) -> Dial | None:
     return Dial(model.head.temperature if temperature is None else temperature)
 
 
-def _player(model: "AudioModel", dial: Dial | None, options: argparse.Namespace) -> "Player":
+def _switch(model: "AudioModel", word: str | None) -> Switch | None:
+    """Returns a switch between the style that is said, the mix of all and each label; `None` without styles."""
+    styles = [one for one in gl.conditions.conditions_of(model.stack) if isinstance(one, gl.Style)]
+    if len(styles) != 1:
+        return None
+    said = {} if word is None else {word: _style(word)}
+    return Switch({**said, "all in equal parts": None, **{label: label for label in styles[0].labels}})
+
+
+def _player(model: "AudioModel", dial: Dial | None, switch: Switch | None, options: argparse.Namespace) -> "Player":
     """Returns a player whose buffer is full."""
     song = gl.Generator(model).stream(
         options.seed,
         seconds=options.seconds,
         temperature=options.temperature if dial is None else dial,
         random_seed=options.random_seed,
+        style=_style(options.style) if switch is None else switch,
         leash=options.leash,
         bpm=options.bpm,
         pad_seed=options.pad_seed,
@@ -166,7 +234,7 @@ def _player(model: "AudioModel", dial: Dial | None, options: argparse.Namespace)
     return player
 
 
-def _follow(player: "Player", stream: Any, keys: Callable[[], str], dial: Dial | None) -> None:
+def _follow(player: "Player", stream: Any, keys: Callable[[], str], knobs: Sequence[Knob]) -> None:
     """Watches player, sound card and keyboard until one of them ends the song."""
     while not player.ended:
         if not stream.active:
@@ -174,6 +242,7 @@ def _follow(player: "Player", stream: Any, keys: Callable[[], str], dial: Dial |
         for key in keys():
             if key == "q":
                 return
-            if dial is not None and dial.turn(key):
-                say(f"temperature {dial.value:g}")
+            for knob in knobs:
+                if knob.turn(key):
+                    say(str(knob))
         time.sleep(_LOOK_SECONDS)

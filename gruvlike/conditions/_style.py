@@ -1,6 +1,6 @@
 """The label of a piece of music, such as its folder, as something that a network reads."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ Blend = str | Mapping[str, float]
 """A label, or weights of several."""
 AlongSong = Blend | Sequence[tuple[float, Blend]]
 """The same for a whole song, or at some seconds of it: between them it changes evenly."""
+Styling = AlongSong | Callable[[], Blend | None]
+"""The same, or a function that is asked for the style before each piece of a song."""
 
 
 class StylePath(NamedTuple):
@@ -25,19 +27,16 @@ class StylePath(NamedTuple):
     Attributes:
         name: Name of the condition.
         input_name: Name of its input.
-        places: Numbers of frames, rising, (P,).
-        weights: Weights of the labels at these frames, (P, L).
+        weights: A function from numbers of frames (T,) to the weights of the labels at these frames, (T, L).
     """
 
     name: str
     input_name: str
-    places: np.ndarray
-    weights: np.ndarray
+    weights: Callable[[np.ndarray], np.ndarray]
 
     def at(self, frames: np.ndarray, meter: Meter) -> np.ndarray:
         """Returns the weights of the labels for frames to come, float32 (T, L)."""
-        columns = [np.interp(frames, self.places, column) for column in self.weights.T]
-        return np.stack(columns, axis=1).astype("float32")
+        return self.weights(frames).astype("float32")
 
 
 @keras.saving.register_keras_serializable(package="gruvlike")
@@ -131,17 +130,17 @@ class Style(Schedule):
         Example:
             >>> from dataclasses import make_dataclass
             >>> track = make_dataclass("Track", ["name", "sample_rate", "pcm"])("a.wav", 8000, None)
-            >>> Style(labels=("a.wav", "b.wav"), by="track").of_track(track).weights.tolist()
-            [[1.0, 0.0]]
+            >>> Style(labels=("a.wav", "b.wav"), by="track").of_track(track).weights(np.arange(2)).tolist()
+            [[1.0, 0.0], [1.0, 0.0]]
         """
         return self._path_of(np.zeros(1), [self.blend(_label(track, self.by))])
 
-    def along(self, style: AlongSong | None, frame_rate: float) -> StylePath:
+    def along(self, style: Styling | None, frame_rate: float) -> StylePath:
         """Returns the style of a song.
 
         Args:
             style: A label, weights by label, or several of them with the second at which each is reached; `None`: equal
-                parts of all labels.
+                parts of all labels. Or a function that returns the style of the moment: a label, weights or `None`.
             frame_rate: Frames a second.
 
         Raises:
@@ -153,7 +152,9 @@ class Style(Schedule):
             >>> path.at(np.array([-1, 0, 250, 900]), Meter(period=25.0, first=0.0)).tolist()
             [[1.0, 0.0], [1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
         """
-        points = [(0.0, style)] if style is None or isinstance(style, str | Mapping) else list(style)
+        if callable(style):
+            return self._asked(style)
+        points = [(0.0, style)] if style is None or isinstance(style, str | Mapping) else _pairs(style)
         seconds = np.array([_checks.number("style", second, 0) for second, _ in points])
         if not len(points) or (np.diff(seconds) <= 0).any():
             raise ValueError(f"The seconds of `style` must rise. Received: style={style!r}.")
@@ -172,6 +173,8 @@ class Style(Schedule):
         """
         if style is None:
             return np.full(len(self.labels), 1 / len(self.labels))
+        if not isinstance(style, str | Mapping) or not style:
+            raise _no_style(style)
         given = {style: 1.0} if isinstance(style, str) else dict(style)
         found = np.zeros(len(self.labels))
         for label, weight in zip(given, _checks.shares("style", list(given.values()), len(given)), strict=True):
@@ -183,7 +186,16 @@ class Style(Schedule):
         return self._path_of(np.zeros(1), [self.blend(None)]).at(frames, meter)
 
     def _path_of(self, places: np.ndarray, weights: list[np.ndarray]) -> StylePath:
-        return StylePath(self.name, self.input_name, places, np.stack(weights))
+        columns = np.stack(weights, axis=1)  # (L, P)
+        return self._made_of(lambda frames: np.stack([np.interp(frames, places, one) for one in columns], axis=1))
+
+    def _asked(self, style: Callable[[], Blend | None]) -> StylePath:
+        """Returns the style that a function gives; it is asked at once, so that a mistake shows before the song."""
+        self.blend(style())
+        return self._made_of(lambda frames: np.tile(self.blend(style()), (len(frames), 1)))
+
+    def _made_of(self, weights: Callable[[np.ndarray], np.ndarray]) -> StylePath:
+        return StylePath(self.name, self.input_name, weights)
 
     def call(self, numbers: Tensor) -> Tensor:
         """Returns the vectors (B, T, size) of weights (B, T, L)."""
@@ -192,6 +204,20 @@ class Style(Schedule):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns (B, T, size)."""
         return (*input_shape[:-1], self.size)
+
+
+def _pairs(style: Any) -> list[tuple[float, Blend]]:
+    """Returns pairs of a second and a style, or raises if there are others among them."""
+    pairs = list(style) if isinstance(style, Iterable) else [style]
+    if any(not isinstance(pair, tuple | list) or len(pair) != 2 for pair in pairs):
+        raise _no_style(style)
+    return pairs
+
+
+def _no_style(style: object) -> ValueError:
+    return ValueError(
+        f"`style` must be a label, weights by label, or pairs of a second and one of these. Received: style={style!r}."
+    )
 
 
 def _label(track: Track, by: str | Mapping[str, str]) -> str:

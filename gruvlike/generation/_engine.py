@@ -12,7 +12,7 @@ from gruvlike._contracts import Tensor
 from gruvlike._step._stateless import keep_frames, refuse_backwards
 from gruvlike.conditions import Condition, Style, conditions_of
 from gruvlike.conditions._frames import Frames, numbers_at, reach
-from gruvlike.conditions._style import AlongSong, StylePath
+from gruvlike.conditions._style import StylePath, Styling
 from gruvlike.encoders import Encoder
 from gruvlike.generation._chosen import MOMENT_SECONDS, ChosenPast
 from gruvlike.generation._guard import Usual
@@ -103,11 +103,11 @@ class Network:
         loop = self._programs.loop(1, None, leashed=wish.sampling.leash > 0)
         return MorphedPast(loop, memories, path, wish.sampling, self._styled(wish.style))
 
-    def listen(self, opening: Opening, style: AlongSong | None = None) -> Memory:
+    def listen(self, opening: Opening, style: Styling | None = None) -> Memory:
         """Returns the memory of the seeds, with a checksum of the weights: songs may go on from it later."""
         return self.remember(opening, style)._replace(network=self._checksum())
 
-    def remember(self, opening: Opening, style: AlongSong | None = None, chunk: int | None = None) -> Memory:
+    def remember(self, opening: Opening, style: Styling | None = None, chunk: int | None = None) -> Memory:
         """Reads the frames of the seeds but the last, which the first step of the song reads.
 
         Conditions may read frames before them, so the first ones that are read have a past, too.
@@ -124,7 +124,7 @@ class Network:
                 given.append(numbers_at(conditions, opening.meters[clip], Frames(frames), to_come))
         return memory._replace(states=loop.read(seeds, loop.start(), given or None).states)
 
-    def _styled(self, style: AlongSong | None) -> list[Condition | StylePath]:
+    def _styled(self, style: Styling | None) -> list[Condition | StylePath]:
         """Returns the conditions of a song, which a style stands among as the path of that song.
 
         Raises:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gruvlike import _checks
 from gruvlike._contracts import Temperature
-from gruvlike.conditions._style import AlongSong
+from gruvlike.conditions._style import AlongSong, Styling
 from gruvlike.decoders import Decoder
 from gruvlike.encoders import Encoder
 from gruvlike.generation._engine import Network, incomplete, refuse_parts
@@ -208,7 +208,7 @@ class Generator:
         temperature: Temperature | None = None,
         random_seed: int | None = None,
         take: int = 0,
-        style: AlongSong | None = None,
+        style: Styling | None = None,
         leash: float | None = None,
         choices: int | None = None,
         bpm: float | None = None,
@@ -225,8 +225,8 @@ class Generator:
         frames come by moments of 1.5 s.
 
         Args:
-            seed: As for `extend`, like all the others but two.
-            temperature: As for `extend`, or a function without arguments that is asked for it before each piece.
+            seed: As for `extend`, like all the others but three.
+            temperature, style: As for `extend`, or a function without arguments that is asked before each piece.
             frames_at_once: Frames that are predicted before a piece is yielded: the latency, and the price of it. Each
                 number compiles a loop of its own; `benchmarks/stream.py` measures the throughput.
 

@@ -16,7 +16,7 @@ from gruvlike._step._loops import Loop
 from gruvlike._step._step import Carried, Pull, bounded, uniform_noise
 from gruvlike.conditions import Condition, Meter
 from gruvlike.conditions._frames import Frames, known, numbers_at
-from gruvlike.conditions._style import AlongSong, StylePath
+from gruvlike.conditions._style import StylePath, Styling
 from gruvlike.generation._guard import Usual, fault, weighted
 from gruvlike.heads import Head
 
@@ -246,7 +246,7 @@ class Wish(NamedTuple):
         include_seed: Whether the seed is put before it.
         sampling: How frames are drawn.
         frames_at_once: Frames in a piece of a stream; `None`: the song in one go.
-        style: As for `Generator.extend`.
+        style: As for `Generator.stream`.
     """
 
     size: int | None
@@ -254,7 +254,7 @@ class Wish(NamedTuple):
     include_seed: bool
     sampling: Sampling
     frames_at_once: int | None = None
-    style: AlongSong | None = None
+    style: Styling | None = None
 
 
 class Past(Protocol):

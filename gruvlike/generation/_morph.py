@@ -1,6 +1,6 @@
 """A song that moves from one seed to the next as it runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -35,9 +35,14 @@ class Path:
     """
 
     def __init__(self, points: Sequence[Sequence[float]] | None, count: int, steps: int):
-        places = np.eye(count) if points is None else list(points)
+        places = np.eye(count) if points is None else list(points) if isinstance(points, Iterable) else [points]
         if not len(places):
             raise ValueError("`weights` must hold those of at least one place. Received: none. Leave it out.")
+        if any(np.ndim(one) != 1 for one in places):
+            raise ValueError(
+                f"`weights` must be rows of {count} numbers, a row for each place. Received: weights={points!r}. For "
+                "one row that holds for the whole song write [[0.5, 0.5]]."
+            )
         self._points = np.array([_checks.shares("weights", list(one), count) for one in places])
         self._steps = steps
 

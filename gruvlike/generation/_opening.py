@@ -13,6 +13,7 @@ from gruvlike.conditions import Condition, Meter
 from gruvlike.conditions._frames import reach
 from gruvlike.decoders import Decoder
 from gruvlike.encoders import Encoder
+from gruvlike.generation._memory import Memory
 from gruvlike.normalizers import Normalizer
 
 Seed = np.ndarray | str | os.PathLike
@@ -105,6 +106,11 @@ def read_opening(parts: SoundParts, seed: Seed | Sequence[Seed], clips: int, lis
         FileNotFoundError: If a seed is a path without a file.
     """
     _checks.positive_int("clips", clips)
+    if isinstance(seed, Memory):
+        raise ValueError(
+            "A seed must be samples or a path here. Received: a memory. Give the seed that it was made of; `extend`, "
+            "`stream` and `morph` go on from a memory."
+        )
     _check_listening(listening)
     several = _as_list(seed)
     seeds = [seed] if several is None else several

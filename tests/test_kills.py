@@ -6,6 +6,8 @@ from _corpora import killed
 
 import gruvlike as gl
 
+pytestmark = pytest.mark.programs
+
 RATE = 8000
 
 # The model that a kill left is loaded before the next one is saved: it is whole.

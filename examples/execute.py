@@ -3,6 +3,7 @@
 python examples/execute.py [NOTEBOOK ...]
 """
 
+import copy
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ from gruvlike._files import replacing
 def executed(path: Path, folder: Path, timeout: int = 1800) -> nbformat.NotebookNode:
     """Returns a notebook with its outputs, run in a folder; a cell may take so many seconds."""
     notebook = nbformat.read(path, as_version=4)
-    before = notebook.metadata
+    before = copy.deepcopy(notebook.metadata)
     resources = {"metadata": {"path": str(folder)}}
     nbclient.NotebookClient(notebook, timeout=timeout, record_timing=False, resources=resources).execute()
     for cell in notebook.cells:

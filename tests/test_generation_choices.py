@@ -1,5 +1,6 @@
 """Songs that are drawn several times, moment by moment: the candidate goes on that is most like the seed."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ from gruvlike.conditions import Meter
 from gruvlike.generation._bars import bar_pattern, likeness
 from gruvlike.generation._chosen import ChosenPast
 from gruvlike.generation._guard import Usual
+from gruvlike.generation._memory import Sampling, Wish
 
 RATE = 4000
 
@@ -119,3 +121,24 @@ def test_choices_that_have_no_effect_are_refused(generator, seed):
     )
     with pytest.raises(ValueError, match='choices: only for `history="carry"`'):
         drawing.extend(seed, seconds=1, choices=2, history="full")
+
+
+@pytest.mark.backends
+def test_songs_go_on_from_those_that_are_kept(generator, seed):
+    """States, last frame, and frames of the song's own past: all that the next moment reads."""
+    memory = generator.listen([seed, seed[::-1].copy()])
+    wish = Wish(None, "carry", False, Sampling(temperature=0.6, random_seed=0, choices=2))
+    (past,), _ = generator._network.go_on(memory, wish)
+    rows = past._rows
+    rows.take(30)
+    before = [np.array(keras.ops.convert_to_numpy(one)) for one in keras.tree.flatten(tuple(rows.carried))]
+    past_frames = [frames.at(np.array([29])) for frames in rows._frames]
+    assert all(not np.allclose(one[0], one[1]) for one in before)
+    rows.keep([1, 1, 2, 2])
+    after = [keras.ops.convert_to_numpy(one) for one in keras.tree.flatten(tuple(rows.carried))]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(new, old[[1, 1, 2, 2]])
+    for row, kept in enumerate([1, 1, 2, 2]):
+        np.testing.assert_array_equal(rows._frames[row].at(np.array([29])), past_frames[kept])
+    rows._frames[0].append(np.zeros((1, 40), "float32"))
+    assert rows._frames[1].done == 30  # rows that were one song do not share their later frames

@@ -47,7 +47,7 @@ def _look(path: Path) -> Look:
         look = _structure.look(path)
     except OSError:
         raise
-    except Exception as error:
+    except Exception as error:  # a damaged file can make a parser raise anything
         raise _unreadable(path, f"its structure: {type(error).__name__}: {error}") from error
     if look.damage:
         raise _broken(path, FaultError(look.damage[1], at=look.damage[0]))
@@ -117,7 +117,7 @@ def _guarded(reader: str, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
             yield chunk
     except FaultError as fault:
         raise FaultError(f"{reader}: {fault}", fault.at, fault.within, fault.promised) from fault
-    except Exception as error:
+    except Exception as error:  # a damaged file can make a reader raise anything
         raise FaultError(f"{reader}: {type(error).__name__}: {error}", at=seconds) from error
 
 

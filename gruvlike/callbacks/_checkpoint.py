@@ -159,7 +159,7 @@ def believed(checkpoint: Checkpoint | None) -> Iterator[None]:
     """Whatever the states of a checkpoint lead to in this block, the error names the file."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # forged states can make a callback raise anything
         if checkpoint is None:
             raise
         raise ValueError(
